@@ -1,0 +1,115 @@
+"""How background work is declared: a task of one firm, or a sweep over all of them."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import structlog
+from celery import current_app, shared_task
+from django.conf import settings
+from django.db import connection, transaction
+
+from advisors import audit
+from advisors.scope import Scope, open_scope
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_STARTED = """
+INSERT INTO advisors_heartbeat (stage, started_at, seconds, by, rows) VALUES (%s, clock_timestamp(), 0, %s, 0)
+ON CONFLICT (stage) DO UPDATE SET started_at = excluded.started_at, by = excluded.by
+"""
+HEARTBEAT_FINISHED = """
+UPDATE advisors_heartbeat SET finished_at = clock_timestamp(), seconds = %s, rows = %s WHERE stage = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A stage of the pipeline that finds its own work in the tables and may be run by anybody, twice."""
+
+    stage: str
+    task_name: str
+    work: Callable[[], int]
+
+    def run(self, by: str) -> int | None:
+        """Run the stage unless another process is at it; the rows it handled, or None when it was taken."""
+        with holding_stage(self.stage) as held:
+            if not held:
+                return None
+            started = time.monotonic()
+            self._stamp(HEARTBEAT_STARTED, [self.stage, by])
+            rows = self.work()
+            self._stamp(HEARTBEAT_FINISHED, [time.monotonic() - started, rows, self.stage])
+            return rows
+
+    @staticmethod
+    def _stamp(statement: str, values: list[Any]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+
+
+SWEEPS: dict[str, Sweep] = {}
+
+
+@contextmanager
+def holding_stage(stage: str) -> Iterator[bool]:
+    """The advisory lock of a stage, held by the session across its transactions; it dies with the process."""
+    key = crc32(stage.encode())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(7305, %s::int)", [key - 2**31])
+        held = bool(cursor.fetchone()[0])  # type: ignore[index]
+    try:
+        yield held
+    finally:
+        if held and connection.connection is not None and not connection.connection.closed:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(7305, %s::int)", [key - 2**31])
+
+
+def sweep(stage: str) -> Callable[[Callable[[], int]], Sweep]:
+    """Declare a stage: a Celery task named after it, and an entry that beat rings and the sweeper watches."""
+
+    def declare(work: Callable[[], int]) -> Sweep:
+        task_name = f"{work.__module__}.{work.__name__}"
+        declared = Sweep(stage=stage, task_name=task_name, work=work)
+        SWEEPS[stage] = declared
+
+        @shared_task(name=task_name)
+        def run(**_: Any) -> None:
+            token = audit.origin.set("task")
+            try:
+                declared.run(by="worker")
+            finally:
+                audit.origin.reset(token)
+
+        return declared
+
+    return declare
+
+
+def ring(stage: str) -> None:
+    """The doorbell: ask for a stage to be run soon. A lost ring costs one interval, so failing is no error."""
+    try:
+        current_app.send_task(SWEEPS[stage].task_name, expires=settings.SWEEP_INTERVALS_SECONDS[stage])
+    except Exception as error:  # noqa: BLE001  # whatever the broker's client raises, the sweep still comes round
+        log.warning("doorbell_failed", stage=stage, error=type(error).__name__)
+
+
+def ring_on_commit(stage: str) -> None:
+    transaction.on_commit(lambda: ring(stage), robust=True)
+
+
+@contextmanager
+def firm_scope(firm_id: int) -> Iterator[None]:
+    """One scoped transaction of the system in one firm."""
+    with open_scope(Scope.system(firm_id)), transaction.atomic():
+        yield
+
+
+def list_firm_ids() -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT firm_id FROM advisors_firmrun ORDER BY firm_id")
+        return [row[0] for row in cursor.fetchall()]

@@ -1,0 +1,149 @@
+"""Writes of firms, people, clients and assignments; each records what it did."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from advisors import accounts, audit
+from advisors.models import Assignment, Client, Firm, FirmRun, Member
+from advisors.roles import Role
+from advisors.scope import Scope, open_scope
+from advisors.selectors import ClientNotFound
+
+
+class ReferenceTaken(Exception):
+    """The firm already has a client with this reference."""
+
+
+class MemberNotFound(Exception):
+    """No such member in this firm."""
+
+
+class NotAnAdvisor(Exception):
+    """Clients are assigned to active advisors only."""
+
+
+class LastAdmin(Exception):
+    """A firm keeps at least one active admin."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMember:
+    id: int
+    public_id: UUID
+    user_id: int
+
+
+def create_firm(*, name: str, time_zone: str = "UTC", is_demo: bool = False) -> int:
+    """A new firm, by an operator; its ledger starts at zero."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('advisors_firm', 'id'))")
+        firm_id = int(cursor.fetchone()[0])  # type: ignore[index]
+    with open_scope(Scope.system(firm_id)), transaction.atomic():
+        firm = Firm(id=firm_id, name=name, time_zone=time_zone, is_demo=is_demo, created_at=timezone.now())
+        firm.save(force_insert=True)
+        FirmRun.objects.create(firm_id=firm_id)
+        audit.record("firm created", object_type="firm", object_id=firm.public_id, after={"name": name})
+    return firm_id
+
+
+def add_member(*, firm_id: int, name: str, email: str, role: str, password: str | None = None) -> NewMember:
+    """A person of the scope's firm with credentials; without a password they set one by a link."""
+    role = Role(role)
+    user = accounts.create_user(firm_id=firm_id, email=email, role=role, password=password)
+    member = Member.objects.create(
+        user_id=user.pk, name=name, email=user.email, role=role, created_at=timezone.now()
+    )
+    accounts.bind_member(user, member.pk)
+    audit.record(
+        "member added", object_type="member", object_id=member.public_id, after={"name": name, "role": role}
+    )
+    return NewMember(id=member.pk, public_id=member.public_id, user_id=user.pk)
+
+
+def set_member_suspended(*, public_id: UUID, suspended: bool, now: datetime) -> None:
+    """Suspend or restore: takes effect on the member's next request. The last active admin stays."""
+    member = Member.objects.select_for_update().filter(public_id=public_id).first()
+    if member is None:
+        raise MemberNotFound
+    if suspended and member.role == Role.ADMIN:
+        # Locked in one order, so that two admins suspending each other cannot both succeed.
+        admins = list(
+            Member.objects.select_for_update().filter(role=Role.ADMIN, suspended_at=None).order_by("id")
+        )
+        if [admin.pk for admin in admins] == [member.pk]:
+            raise LastAdmin
+    member.suspended_at = now if suspended else None
+    member.save(update_fields=["suspended_at"])
+    accounts.set_active(user_id=member.user_id, active=not suspended, now=now)
+    audit.record(
+        "member suspended" if suspended else "member restored", object_type="member", object_id=public_id
+    )
+
+
+def create_client(*, name: str, reference: str) -> UUID:
+    """A client of the acting advisor, assigned to them in the same step."""
+    public_id = uuid4()
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT app_create_client(%s, %s, %s)", [public_id, name, reference])
+    except IntegrityError as error:
+        raise ReferenceTaken(reference) from error
+    audit.record(
+        "client created", object_type="client", object_id=public_id, after={"name": name, "reference": reference}
+    )
+    return public_id
+
+
+def edit_client(*, public_id: UUID, name: str, reference: str) -> None:
+    client = Client.objects.select_for_update().filter(public_id=public_id).first()
+    if client is None:
+        raise ClientNotFound
+    before = {"name": client.name, "reference": client.reference}
+    client.name, client.reference = name, reference
+    try:
+        with transaction.atomic():
+            client.save(update_fields=["name", "reference"])
+    except IntegrityError as error:
+        raise ReferenceTaken(reference) from error
+    audit.record(
+        "client edited",
+        object_type="client",
+        object_id=public_id,
+        before=before,
+        after={"name": name, "reference": reference},
+    )
+
+
+def assign_client(*, client_public_id: UUID, member_public_id: UUID, now: datetime) -> None:
+    """Make this advisor answer for the client from now on; repeating it changes nothing."""
+    client = Client.objects.filter(public_id=client_public_id).first()
+    if client is None:
+        raise ClientNotFound
+    member = Member.objects.filter(public_id=member_public_id).first()
+    if member is None:
+        raise MemberNotFound
+    if member.role != Role.ADVISOR or member.suspended_at is not None:
+        raise NotAnAdvisor
+    if Assignment.objects.filter(client=client, member=member, until=None).exists():
+        return
+    Assignment.objects.create(client=client, member=member, since=now)
+    audit.record(
+        "client assigned", object_type="client", object_id=client_public_id, after={"member": member.name}
+    )
+
+
+def end_assignment(*, client_public_id: UUID, member_public_id: UUID, now: datetime) -> None:
+    ended = Assignment.objects.filter(
+        client__public_id=client_public_id, member__public_id=member_public_id, until=None
+    ).update(until=now)
+    if ended:
+        audit.record(
+            "assignment ended",
+            object_type="client",
+            object_id=client_public_id,
+            before={"member": str(member_public_id)},
+        )

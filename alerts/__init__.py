@@ -1,0 +1,1 @@
+"""WHO WAS TOLD: rules, triggers, episodes and delivery."""

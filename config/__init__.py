@@ -1,0 +1,1 @@
+"""The settings package: it may import every app and none imports it."""

@@ -1,0 +1,1 @@
+"""WHAT they hold: instruments, accounts, portfolios, positions and their events."""
