@@ -1,0 +1,394 @@
+"""The demo's book against the path and the independent margin formulas, and the tables it rests on."""
+
+import csv
+from collections import Counter
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from functools import cache
+from itertools import chain, pairwise, product
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from django.contrib.auth.password_validation import validate_password
+
+from advisors.models import User
+from advisors.roles import Role
+from config.demo.book import POSITIONS, STATES_AT_START, DemoFirm, DemoPosition, build_book
+from config.demo.logins import DEMO_LOGINS
+from config.demo.market import demo_instruments, find_instrument
+from config.demo.path import START_INDEX, TICKS_PER_BAR, TICKS_PER_RUN, price_at
+from tests.margin.reference import LONG, SHORT, ReferenceFigures, Tier, reference_figures
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TIER_FILES = ("leverage_tiers.csv", "leverage_tiers_older.csv")
+CONTRACT_LADDERS = {"okx_contracts", "kraken_inverse"}
+NO_DEDUCTION = {"okx_contracts"}
+OKX_TAKER = Decimal("0.0005")
+COINS = {"BTC", "ETH", "BNB", "SOL", "XRP", "DOGE", "ADA", "AVAX"}
+STATES = (("critical", "0.9", "0.02"), ("danger", "0.8", "0.05"), ("watch", "0.6", "0.1"))
+
+
+class Holding(NamedTuple):
+    """A demo position from a tick on."""
+
+    since: int
+    size: Decimal
+    entry_price: Decimal
+    wallet: Decimal
+
+
+@cache
+def tier_rows() -> dict[tuple[str, str], list[dict[str, str]]]:
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for name in TIER_FILES:
+        with (ROOT / "margin" / "data" / name).open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                found.setdefault((row["venue"], row["symbol"]), []).append(row)
+    return found
+
+
+@cache
+def instrument_rows() -> list[dict[str, str]]:
+    with (ROOT / "portfolios" / "data" / "instruments.csv").open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def ladder(label: str, symbol: str) -> list[Tier]:
+    return [
+        (
+            Decimal(row["min_notional"]),
+            Decimal(row["max_notional"]) if row["max_notional"] else None,
+            Decimal(row["maint_margin_rate"]),
+            Decimal(row["maint_amount"]),
+        )
+        for row in tier_rows()[label, symbol]
+    ]
+
+
+def holdings(position: DemoPosition) -> list[Holding]:
+    """The fold of a position's events, a row an event."""
+    instrument = find_instrument(position.venue, position.symbol)
+    size = turned = wallet = Decimal(0)
+    found = []
+    for event in position.events:
+        if event.quantity is not None and event.price is not None:
+            more = event.quantity * instrument.contract_size
+            size += more
+            turned += more / event.price if instrument.kind == "inverse" else more * event.price
+        wallet += event.amount or 0
+        entry = size / turned if instrument.kind == "inverse" else turned / size
+        found.append(Holding(event.index, size, entry, wallet))
+    return found
+
+
+def figures(position: DemoPosition, holding: Holding, mark: Decimal) -> ReferenceFigures:
+    instrument = find_instrument(position.venue, position.symbol)
+    is_okx = position.venue == "demo-okx"
+    return reference_figures(
+        side=LONG if position.side == "long" else SHORT,
+        kind="inverse" if instrument.kind == "inverse" else "linear",
+        size=holding.size,
+        contracts=holding.size / instrument.contract_size,
+        entry_price=holding.entry_price,
+        wallet=holding.wallet,
+        mark_price=mark,
+        fee_rate=OKX_TAKER if is_okx else Decimal(0),
+        tiers=ladder(instrument.tier_label, instrument.tier_symbol),
+        tiers_in_contracts=is_okx,
+        deduction=not is_okx,
+        maintenance_basis="mark",
+    )
+
+
+def state_of(found: ReferenceFigures) -> str:
+    used, distance = found["margin_ratio"], found["distance_ratio"]
+    if used is None or used >= 1:
+        return "liquidatable"
+    for state, most_used, least_distance in STATES:
+        if used > Decimal(most_used) or (distance is not None and distance < Decimal(least_distance)):
+            return state
+    return "ok"
+
+
+def mark_of(position: DemoPosition, index: int) -> Decimal:
+    return price_at(find_instrument(position.venue, position.symbol).price_symbol, index)[0]
+
+
+def is_beyond(position: DemoPosition, mark: Decimal, price: Decimal | None) -> bool:
+    if price is None:
+        return False
+    return mark <= price if position.side == "long" else mark >= price
+
+
+@pytest.fixture(scope="module")
+def book() -> tuple[DemoFirm, ...]:
+    return build_book()
+
+
+@pytest.fixture(scope="module")
+def positions(book: tuple[DemoFirm, ...]) -> list[DemoPosition]:
+    return [position for firm in book for client in firm.clients for position in client.positions]
+
+
+@pytest.fixture(scope="module")
+def at_start(positions: list[DemoPosition]) -> dict[str, ReferenceFigures]:
+    return {
+        found.external_id: figures(found, holdings(found)[-1], mark_of(found, START_INDEX))
+        for found in positions
+    }
+
+
+def test_book_has_two_firms_sixty_clients_and_three_hundred_positions(
+    book: tuple[DemoFirm, ...], positions: list[DemoPosition]
+) -> None:
+    assert [firm.name for firm in book] == ["Northgate Advisers", "Ashcombe Partners"]
+    assert [len(firm.clients) for firm in book] == [30, 30]
+    assert len(positions) == POSITIONS == 300
+    assert len({found.external_id for found in positions}) == 300
+    assert len({client.name for firm in book for client in firm.clients}) == 60
+
+
+def test_every_firm_has_its_people_and_every_client_an_advisor_of_the_firm(
+    book: tuple[DemoFirm, ...],
+) -> None:
+    for firm in book:
+        roles = Counter(member.role for member in firm.members)
+        assert roles == {Role.ADVISOR: 3, Role.COMPLIANCE: 1, Role.ADMIN: 1}
+        advisors = {member.email for member in firm.members if member.role == Role.ADVISOR}
+        assert {client.advisor_email for client in firm.clients} == advisors
+        assert len({client.reference for client in firm.clients}) == 30
+    members = {member.email for firm in book for member in firm.members}
+    assert members == {login.email for login in DEMO_LOGINS}
+    assert len(members) == 10
+
+
+@pytest.mark.parametrize("login", DEMO_LOGINS, ids=lambda login: login.email)
+def test_demo_password_passes_the_validators(login) -> None:
+    validate_password(login.password, User(email=login.email))
+
+
+def test_book_spreads_over_coins_venues_kinds_and_sides(positions: list[DemoPosition]) -> None:
+    instruments = [find_instrument(found.venue, found.symbol) for found in positions]
+
+    assert {found.base_asset for found in instruments} == COINS
+    assert {found.venue for found in instruments} == {found.venue for found in demo_instruments()}
+    assert min(Counter(found.kind for found in instruments).values()) > 30
+    assert min(Counter(found.side for found in positions).values()) > 60
+    assert Counter(event.kind for found in positions for event in found.events)["margin_added"] > 30
+
+
+def test_client_holds_only_its_own_portfolios_and_accounts(book: tuple[DemoFirm, ...]) -> None:
+    for client in chain.from_iterable(firm.clients for firm in book):
+        keys = [(found.account, found.symbol, found.side) for found in client.positions]
+        assert len(keys) == len(set(keys)) >= 2
+        assert {found.portfolio for found in client.positions} == set(client.portfolios)
+        assert {found.account for found in client.positions} == set(client.accounts)
+        assert all(found.account.venue == found.venue for found in client.positions)
+
+
+def test_positions_are_traded_at_prices_of_the_path_before_the_start(positions: list[DemoPosition]) -> None:
+    for position in positions:
+        opened, *later = position.events
+        assert opened.kind == "opened"
+        assert [event.kind for event in later].count("opened") == 0
+        for before, after in pairwise(position.events):
+            assert before.index <= after.index
+        for event in position.events:
+            assert 0 <= event.index < START_INDEX
+            assert event.minutes_before % 2 == 0
+            if event.quantity is not None:
+                assert event.price == mark_of(position, event.index)
+
+
+def test_opening_margin_is_value_over_a_leverage_the_venue_allows(positions: list[DemoPosition]) -> None:
+    for position in positions:
+        instrument = find_instrument(position.venue, position.symbol)
+        opened, leverage = holdings(position)[0], position.events[0].leverage
+        assert leverage is not None
+        inverse = instrument.kind == "inverse"
+        value = opened.size / opened.entry_price if inverse else opened.size * opened.entry_price
+        assert abs(opened.wallet - value / leverage) <= Decimal("1e-8")
+        measure = opened.size / instrument.contract_size if position.venue == "demo-okx" else value
+        allowed = [
+            Decimal(row["max_leverage"])
+            for row in tier_rows()[instrument.tier_label, instrument.tier_symbol]
+            if Decimal(row["min_notional"]) <= measure
+        ]
+        assert leverage <= allowed[-1]
+
+
+def test_start_shows_the_planned_mix_of_states(at_start: dict[str, ReferenceFigures]) -> None:
+    states = Counter(state_of(found) for found in at_start.values())
+
+    troubled = states["critical"] + states["danger"]
+    assert states == {**STATES_AT_START, "ok": 300 - sum(STATES_AT_START.values())}
+    assert 0.03 <= troubled / 300 <= 0.05
+    assert states["watch"] / 300 == pytest.approx(0.08)
+
+
+def test_every_firm_has_someone_in_trouble(
+    book: tuple[DemoFirm, ...], at_start: dict[str, ReferenceFigures]
+) -> None:
+    for firm in book:
+        states = {
+            state_of(at_start[found.external_id]) for client in firm.clients for found in client.positions
+        }
+        assert states == {"ok", "watch", "danger", "critical"}
+
+
+def test_no_position_was_liquidated_before_the_start(positions: list[DemoPosition]) -> None:
+    for position in positions:
+        held = holdings(position)
+        ends = [*(holding.since for holding in held[1:]), START_INDEX]
+        for holding, end in zip(held, ends, strict=True):
+            found = figures(position, holding, mark_of(position, holding.since))
+            price = found["liquidation_price"]
+            assert not any(
+                is_beyond(position, mark_of(position, index), price)
+                for index in range(holding.since, end + 1)
+            )
+
+
+def test_crash_liquidates_half_the_book(
+    positions: list[DemoPosition], at_start: dict[str, ReferenceFigures]
+) -> None:
+    hours = [
+        (index - START_INDEX) // TICKS_PER_BAR
+        for position in positions
+        if (index := _liquidated_at(position, at_start[position.external_id])) is not None
+    ]
+
+    assert 140 <= len(hours) <= 220
+    assert sum(1 for hour in hours if hour < 12) >= 30
+    assert sum(1 for hour in hours if 12 <= hour <= 16) >= 80
+
+
+def _liquidated_at(position: DemoPosition, found: ReferenceFigures) -> int | None:
+    price = found["liquidation_price"]
+    later = range(START_INDEX, TICKS_PER_RUN)
+    return next((index for index in later if is_beyond(position, mark_of(position, index), price)), None)
+
+
+def test_a_few_stops_stand_behind_liquidation_and_none_was_hit(
+    positions: list[DemoPosition], at_start: dict[str, ReferenceFigures]
+) -> None:
+    stops = [(found, event) for found in positions for event in found.events if event.kind == "stop_set"]
+    behind = 0
+    for position, event in stops:
+        assert event is position.events[-1]
+        marks = [mark_of(position, index) for index in range(event.index, START_INDEX + 1)]
+        assert not any(is_beyond(position, mark, event.price) for mark in marks)
+        assert event.price is not None
+        liquidation = at_start[position.external_id]["liquidation_price"]
+        behind += liquidation is not None and is_beyond(position, event.price, liquidation)
+    assert len(stops) > 100
+    assert 3 <= behind <= 12
+
+
+def test_some_positions_can_never_be_liquidated(at_start: dict[str, ReferenceFigures]) -> None:
+    never = [found for found in at_start.values() if found["liquidation_price"] is None]
+
+    assert 5 <= len(never) <= 30
+    assert {state_of(found) for found in never} == {"ok"}
+
+
+def test_book_is_the_same_again_and_the_next_run_differs_only_in_ids(book: tuple[DemoFirm, ...]) -> None:
+    following = build_book(run_number=2)
+
+    assert build_book() == book
+    for firm, later in zip(book, following, strict=True):
+        assert later.members == firm.members
+        for client, again in zip(firm.clients, later.clients, strict=True):
+            assert again.accounts == client.accounts
+            for position, repeated in zip(client.positions, again.positions, strict=True):
+                assert repeated.events == position.events
+                assert repeated.external_id == position.external_id.replace("R1-", "R2-")
+    assert build_book(seed=1) != book
+
+
+@pytest.mark.parametrize("row", instrument_rows(), ids=lambda row: f"{row['venue']}-{row['symbol']}")
+def test_instrument_row_is_complete_and_has_a_ladder(row: dict[str, str]) -> None:
+    assert row["kind"] == ("inverse" if row["settle_asset"] == row["base_asset"] else "linear")
+    assert Decimal(row["contract_size"]) > 0
+    assert Decimal(row["tick_size"]) > 0
+    assert 0 < len(row["source"]) <= 300
+    assert row["venue"].startswith("demo-") == row["price_source"].startswith("replay:")
+    assert (row["tier_label"], row["tier_symbol"]) in tier_rows()
+
+
+def test_instruments_are_listed_once() -> None:
+    assert len({(row["venue"], row["symbol"]) for row in instrument_rows()}) == len(instrument_rows()) > 100
+
+
+def test_demo_venues_list_the_coins_of_the_bars_file() -> None:
+    listed = {(found.venue, found.base_asset) for found in demo_instruments()}
+
+    assert listed == {
+        *product(("demo-binance-usdm", "demo-hyperliquid"), COINS),
+        *product(("demo-okx", "demo-binance-coinm"), ("BTC", "ETH")),
+    }
+    assert {found.price_symbol for found in demo_instruments()} == {f"{coin}USDT" for coin in COINS}
+
+
+@pytest.mark.parametrize(
+    ("label", "symbol"), sorted({(row["tier_label"], row["tier_symbol"]) for row in instrument_rows()})
+)
+def test_ladder_rises_without_gaps_and_keeps_the_deduction_identity(label: str, symbol: str) -> None:
+    tiers = ladder(label, symbol)
+
+    assert tiers[0][0] == tiers[0][3] == 0
+    slack = 1 if label in CONTRACT_LADDERS else 0
+    for (_, cap, rate, amount), (floor, next_cap, next_rate, next_amount) in pairwise(tiers):
+        assert cap is not None
+        assert 0 <= floor - cap <= slack
+        assert next_cap is None or next_cap > floor
+        assert 0 < rate < next_rate < 1
+        if label in NO_DEDUCTION:
+            assert next_amount == 0
+        else:
+            # The stored table writes a third as 0.033333.
+            assert next_amount == pytest.approx(amount + floor * (next_rate - rate), rel=Decimal("1e-4"))
+
+
+@pytest.mark.parametrize(
+    "shown_by_venue",
+    [
+        "DOGEUSDT short 32 0.16395 0.88304001 0.19059204",
+        "DOGEUSDT short 30 0.175896779661 1.32708230 0.21903766",
+        "AGIXUSDT short 13 0.4518 5.87046330 0.88566088",
+        "BLURUSDT long 14 0.721575 2.52551250 0.54942259",
+        "BLURUSDT short 28 0.72165 5.04210448 0.88839917",
+    ],
+)
+def test_real_binance_position_gets_the_price_the_venue_showed(shown_by_venue: str) -> None:
+    symbol, side, *numbers = shown_by_venue.split()
+    size, entry_price, wallet, shown = map(Decimal, numbers)
+    row = next(row for row in instrument_rows() if row["symbol"] == symbol and "2024-03" in row["venue"])
+
+    found = reference_figures(
+        side=LONG if side == "long" else SHORT,
+        kind="linear",
+        size=size,
+        contracts=size,
+        entry_price=entry_price,
+        wallet=wallet,
+        mark_price=entry_price,
+        fee_rate=Decimal(0),
+        tiers=ladder(row["tier_label"], row["tier_symbol"]),
+        tiers_in_contracts=False,
+        deduction=True,
+        maintenance_basis="mark",
+    )["liquidation_price"]
+
+    assert found is not None
+    assert found.quantize(Decimal("0.00000001"), ROUND_UP if side == "long" else ROUND_DOWN) == shown
+
+
+def test_coin_margined_amounts_are_those_the_venue_printed() -> None:
+    amounts = {floor: amount for floor, _, _, amount in ladder("binance_coinm_2021", "BTCUSD_PERP")}
+
+    assert {floor: amounts[floor] for floor in (Decimal(30), Decimal(50), Decimal(200))} == {
+        Decimal(30): Decimal("0.56"),
+        Decimal(50): Decimal("1.81"),
+        Decimal(200): Decimal("11.81"),
+    }
