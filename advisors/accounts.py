@@ -3,22 +3,23 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.contrib.auth.tokens import default_token_generator
+from allauth.account.forms import default_token_generator
+from allauth.account.utils import user_pk_to_url_str
 from django.db import IntegrityError, transaction
-from django.utils.http import urlsafe_base64_encode
+from django.urls import reverse
 
 from advisors.models import User
 from advisors.scope import Scope
 
 
+@dataclass(frozen=True, slots=True)
+class TokenHolder:
+    user_id: int
+    scope: Scope
+
+
 class EmailTaken(Exception):
     """Somebody already signs in with this e-mail address."""
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordLink:
-    uid: str
-    token: str
 
 
 def scope_of(user: User) -> Scope | None:
@@ -46,3 +47,22 @@ def bind_member(user: User, member_id: int) -> None:
 
 def set_active(*, user_id: int, active: bool, now: datetime) -> None:
     User.objects.filter(pk=user_id).update(is_active=active, disabled_at=None if active else now)
+
+
+def password_link(user_id: int) -> str:
+    """A one-time address at which this user sets a password; it dies when one is set or the user signs in."""
+    user = User.objects.get(pk=user_id)
+    key = f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
+    uid, _, token = key.partition("-")
+    return reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": token})
+
+
+def scope_of_email(email: str) -> Scope | None:
+    user = User.objects.filter(email__iexact=email.strip()).first()
+    return None if user is None else scope_of(user)
+
+
+def token_holder(email: str) -> TokenHolder | None:
+    user = User.objects.filter(email__iexact=email.strip()).first()
+    scope = None if user is None else scope_of(user)
+    return None if user is None or scope is None else TokenHolder(user_id=user.pk, scope=scope)

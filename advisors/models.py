@@ -61,7 +61,7 @@ class User(AbstractBaseUser):
 
     objects = UserManager()
     USERNAME_FIELD = "email"
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS = []
 
     class Meta:
         constraints = [
@@ -70,7 +70,8 @@ class User(AbstractBaseUser):
                 condition=Q(role__in=["advisor", "compliance", "admin"]), name="advisors_user_role_known"
             ),
             models.CheckConstraint(
-                condition=Q(is_active=True, disabled_at__isnull=True) | Q(is_active=False, disabled_at__isnull=False),
+                condition=Q(is_active=True, disabled_at__isnull=True)
+                | Q(is_active=False, disabled_at__isnull=False),
                 name="advisors_user_active_or_disabled",
             ),
         ]
@@ -129,12 +130,16 @@ class Assignment(TenantModel):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["firm_id", "client", "member"], condition=Q(until__isnull=True), name="advisors_assignment_once"
+                fields=["firm_id", "client", "member"],
+                condition=Q(until__isnull=True),
+                name="advisors_assignment_once",
             ),
         ]
         indexes = [
             models.Index(
-                fields=["firm_id", "member", "client"], condition=Q(until__isnull=True), name="advisors_assignment_now"
+                fields=["firm_id", "member", "client"],
+                condition=Q(until__isnull=True),
+                name="advisors_assignment_now",
             ),
         ]
 
@@ -176,7 +181,8 @@ class ExportJob(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["firm_id", "public_id"], name="advisors_exportjob_public"),
             models.CheckConstraint(
-                condition=Q(state__in=["waiting", "running", "done", "failed"]), name="advisors_exportjob_state_known"
+                condition=Q(state__in=["waiting", "running", "done", "failed"]),
+                name="advisors_exportjob_state_known",
             ),
         ]
         indexes = [models.Index(fields=["firm_id", "-requested_at"], name="advisors_exportjob_recent")]
@@ -199,7 +205,9 @@ class ApiToken(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(purpose="read", firm_id__isnull=False, member_id__isnull=False, user__isnull=False)
+                condition=Q(
+                    purpose="read", firm_id__isnull=False, member_id__isnull=False, user__isnull=False
+                )
                 | Q(purpose="ingest", firm_id__isnull=True, member_id__isnull=True, user__isnull=True),
                 name="advisors_apitoken_purpose",
             ),

@@ -1,13 +1,15 @@
 """Reads of firms, people, clients, exports and the state of the pipeline; plain rows, never models."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Count, Q
 
-from advisors.models import Client, Firm, Member
+from advisors.models import Assignment, Client, ExportJob, Firm, Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +72,88 @@ def get_client(public_id: UUID) -> ClientRow:
     if row is None:
         raise ClientNotFound
     return ClientRow(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    id: int
+    public_id: UUID
+    name: str
+    email: str
+    role: str
+    suspended_at: datetime | None
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRow:
+    client_id: UUID
+    client_name: str
+    client_reference: str
+    advisors: tuple[tuple[UUID, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    public_id: UUID
+    report: str
+    state: str
+    requested_by: str
+    requested_at: datetime
+    finished_at: datetime | None
+    rows_written: int
+    rows_total: int | None
+    bytes_written: int
+    sha256: str
+    error: str
+
+    @property
+    def progress_ratio(self) -> float | None:
+        return self.rows_written / self.rows_total if self.rows_total else None
+
+
+class ExportNotFound(Exception):
+    """No such export in this firm."""
+
+
+def list_members() -> list[MemberRow]:
+    """People of the firm, admins and compliance first, with how many clients each answers for."""
+    now_assigned = Count("assignment", filter=Q(assignment__until=None))
+    rows = Member.objects.annotate(clients=now_assigned).order_by("role", "name", "id")
+    fields = ("id", "public_id", "name", "email", "role", "suspended_at", "clients")
+    return [MemberRow(**row) for row in rows.values(*fields)]
+
+
+def list_assignments() -> list[AssignmentRow]:
+    """Every client in force with the advisors who answer for them now; the unassigned first."""
+    advisors: dict[int, list[tuple[UUID, str]]] = {}
+    current = Assignment.objects.filter(until=None).order_by("since", "id")
+    for client_id, public_id, name in current.values_list("client_id", "member__public_id", "member__name"):
+        advisors.setdefault(client_id, []).append((public_id, name))
+    rows = [
+        AssignmentRow(client.public_id, client.name, client.reference, tuple(advisors.get(client.id, ())))
+        for client in list_clients()
+    ]
+    return sorted(rows, key=lambda row: bool(row.advisors))
+
+
+EXPORT_FIELDS = (
+    "public_id report state member__name requested_at finished_at rows_written rows_total bytes_written sha256 error"
+).split()
+
+
+def _export_row(values: dict[str, Any]) -> ExportRow:
+    values["requested_by"] = values.pop("member__name")
+    return ExportRow(**values)
+
+
+def list_exports(limit: int = 50) -> list[ExportRow]:
+    rows = ExportJob.objects.order_by("-requested_at", "-id").values(*EXPORT_FIELDS)[:limit]
+    return [_export_row(row) for row in rows]
+
+
+def get_export(public_id: UUID) -> ExportRow:
+    row = ExportJob.objects.filter(public_id=public_id).values(*EXPORT_FIELDS).first()
+    if row is None:
+        raise ExportNotFound
+    return _export_row(row)

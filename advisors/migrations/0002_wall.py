@@ -2,8 +2,8 @@
 
 from django.db import migrations
 
-from config.db.functions import AUTHENTICATE_TOKEN, CREATE_CLIENT, DROP_AUTHENTICATE_TOKEN, DROP_CREATE_CLIENT
-from config.db.wall import firm_table, narrow_grants, tenant_table
+from config.db.functions import AUTHENTICATE, CREATE_CLIENT, DROP_AUTHENTICATE, DROP_CREATE_CLIENT
+from config.db.wall import firm_table, narrow_grants, signed_by_member, tenant_table
 
 EVERYBODY = ("advisor", "compliance", "admin", "system")
 
@@ -22,6 +22,7 @@ class Migration(migrations.Migration):
             foreign_keys={"client_id": "advisors_client", "member_id": "advisors_member"},
         ),
         tenant_table("advisors_auditentry", writers=EVERYBODY, readers=("compliance", "system")),
+        signed_by_member("advisors_auditentry"),
         tenant_table(
             "advisors_exportjob",
             writers=("compliance", "system"),
@@ -29,7 +30,8 @@ class Migration(migrations.Migration):
             foreign_keys={"member_id": "advisors_member"},
         ),
         migrations.RunSQL(CREATE_CLIENT, DROP_CREATE_CLIENT),
-        migrations.RunSQL(AUTHENTICATE_TOKEN, DROP_AUTHENTICATE_TOKEN),
+        migrations.RunSQL(AUTHENTICATE, DROP_AUTHENTICATE),
+        narrow_grants("advisors_firm", web="SELECT"),
         narrow_grants("advisors_auditentry", web="SELECT, INSERT", worker="SELECT, INSERT"),
         narrow_grants("advisors_apitoken", web="", worker="SELECT, INSERT, UPDATE"),
         narrow_grants("advisors_firmrun", web=""),

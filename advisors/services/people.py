@@ -93,7 +93,10 @@ def create_client(*, name: str, reference: str) -> UUID:
     except IntegrityError as error:
         raise ReferenceTaken(reference) from error
     audit.record(
-        "client created", object_type="client", object_id=public_id, after={"name": name, "reference": reference}
+        "client created",
+        object_type="client",
+        object_id=public_id,
+        after={"name": name, "reference": reference},
     )
     return public_id
 

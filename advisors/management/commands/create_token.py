@@ -1,0 +1,31 @@
+"""Makes an API token: one that reads as a member, or one that posts marks."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from advisors import services
+
+
+class Command(BaseCommand):
+    help = "Make an API token and print it once: --as EMAIL reads as that member, --ingest NAME posts marks."
+
+    def add_arguments(self, parser: Any) -> None:
+        purpose = parser.add_mutually_exclusive_group(required=True)
+        purpose.add_argument("--as", dest="email", help="e-mail of the member the token reads as")
+        purpose.add_argument("--ingest", help="name of the feed that posts marks with it")
+        parser.add_argument("--days", type=int, default=365, help="how long it is good for")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        expires_at = timezone.now() + timedelta(days=options["days"])
+        try:
+            if options["email"]:
+                token = services.create_read_token(email=options["email"], expires_at=expires_at)
+            else:
+                token = services.create_ingest_token(label=options["ingest"], expires_at=expires_at)
+        except services.MemberNotFound as error:
+            raise CommandError(f"--as: nobody signs in as {options['email']}") from error
+        self.stdout.write(token)
+        self.stderr.write(f"Good until {expires_at:%Y-%m-%d}; it is not shown again.")

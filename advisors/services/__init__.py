@@ -1,0 +1,39 @@
+"""Writes of firms, people, clients, assignments and exports; each records what it did."""
+
+from advisors.services.exports import UnknownReport, export_path, request_export, run_exports
+from advisors.services.people import (
+    LastAdmin,
+    MemberNotFound,
+    NewMember,
+    NotAnAdvisor,
+    ReferenceTaken,
+    add_member,
+    assign_client,
+    create_client,
+    create_firm,
+    edit_client,
+    end_assignment,
+    set_member_suspended,
+)
+from advisors.services.tokens import create_ingest_token, create_read_token
+
+__all__ = [
+    "LastAdmin",
+    "MemberNotFound",
+    "NewMember",
+    "NotAnAdvisor",
+    "ReferenceTaken",
+    "UnknownReport",
+    "add_member",
+    "assign_client",
+    "create_client",
+    "create_firm",
+    "create_ingest_token",
+    "create_read_token",
+    "edit_client",
+    "end_assignment",
+    "export_path",
+    "request_export",
+    "run_exports",
+    "set_member_suspended",
+]

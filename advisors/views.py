@@ -1,0 +1,192 @@
+"""Pages of people, clients and exports."""
+
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from advisors import accounts, audit, selectors, services
+from advisors.access import page, requires, scope_of_request
+from advisors.forms import AssignmentForm, ClientForm, ExportForm, MemberForm
+from advisors.roles import Permission
+
+
+@require_http_methods(["GET", "POST"])
+@requires(Permission.EDIT_BOOK)
+def client_new(request: HttpRequest) -> HttpResponse:
+    form = ClientForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            public_id = services.create_client(**form.cleaned_data)
+        except services.ReferenceTaken:
+            form.add_error("reference", "Another client of the firm has this reference.")
+        else:
+            return redirect("margin:client", public_id)
+    return _client_form(request, form, None)
+
+
+@require_http_methods(["GET", "POST"])
+@requires(Permission.EDIT_BOOK)
+def client_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    try:
+        client = selectors.get_client(public_id)
+    except selectors.ClientNotFound as error:
+        raise Http404 from error
+    form = ClientForm(request.POST or None, initial={"name": client.name, "reference": client.reference})
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.edit_client(public_id=public_id, **form.cleaned_data)
+        except services.ReferenceTaken:
+            form.add_error("reference", "Another client of the firm has this reference.")
+        else:
+            return redirect("margin:client", public_id)
+    return _client_form(request, form, client)
+
+
+def _client_form(request: HttpRequest, form: ClientForm, client: selectors.ClientRow | None) -> HttpResponse:
+    back = reverse("margin:client", args=[client.public_id]) if client else reverse("margin:clients")
+    return page(
+        request,
+        "advisors/client_form.html",
+        {"form": form, "client": client, "back_url": back},
+        status=422 if form.errors else 200,
+    )
+
+
+@require_GET
+@requires(Permission.MANAGE_PEOPLE)
+def people(request: HttpRequest) -> HttpResponse:
+    scope = scope_of_request(request)
+    assert scope is not None
+    return page(
+        request, "advisors/people.html", {"members": selectors.list_members(), "own_id": scope.member_id}
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@requires(Permission.MANAGE_PEOPLE)
+def member_new(request: HttpRequest) -> HttpResponse:
+    form = MemberForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        scope = scope_of_request(request)
+        assert scope is not None
+        try:
+            member = services.add_member(firm_id=scope.firm_id, **form.cleaned_data)
+        except accounts.EmailTaken:
+            # The same words whichever firm the address is in: nobody learns that another exists.
+            form.add_error("email", "This address cannot be added.")
+        else:
+            return _show_link(request, form.cleaned_data["name"], form.cleaned_data["email"], member.user_id)
+    return page(request, "advisors/member_form.html", {"form": form}, status=422 if form.errors else 200)
+
+
+def _show_link(request: HttpRequest, name: str, email: str, user_id: int) -> HttpResponse:
+    link = settings.BASE_URL + accounts.password_link(user_id)
+    return page(request, "advisors/member_link.html", {"name": name, "email": email, "link": link})
+
+
+@require_POST
+@requires(Permission.MANAGE_PEOPLE)
+def member_suspend(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    return _set_suspended(request, public_id, suspended=True)
+
+
+@require_POST
+@requires(Permission.MANAGE_PEOPLE)
+def member_restore(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    return _set_suspended(request, public_id, suspended=False)
+
+
+def _set_suspended(request: HttpRequest, public_id: UUID, *, suspended: bool) -> HttpResponse:
+    try:
+        services.set_member_suspended(public_id=public_id, suspended=suspended, now=timezone.now())
+    except services.MemberNotFound as error:
+        raise Http404 from error
+    except services.LastAdmin:
+        messages.error(request, "A firm keeps at least one active admin; add another one first.")
+    return redirect("advisors:people")
+
+
+@require_GET
+@requires(Permission.MANAGE_PEOPLE)
+def assignments(request: HttpRequest) -> HttpResponse:
+    advisors = [row for row in selectors.list_members() if row.role == "advisor" and row.suspended_at is None]
+    return page(
+        request, "advisors/assignments.html", {"clients": selectors.list_assignments(), "advisors": advisors}
+    )
+
+
+@require_POST
+@requires(Permission.MANAGE_PEOPLE)
+def assign(request: HttpRequest) -> HttpResponse:
+    form = AssignmentForm(request.POST)
+    if not form.is_valid():
+        raise Http404
+    try:
+        services.assign_client(
+            client_public_id=form.cleaned_data["client"],
+            member_public_id=form.cleaned_data["member"],
+            now=timezone.now(),
+        )
+    except (selectors.ClientNotFound, services.MemberNotFound) as error:
+        raise Http404 from error
+    except services.NotAnAdvisor:
+        messages.error(request, "Clients are assigned to active advisors only.")
+    return redirect("advisors:assignments")
+
+
+@require_POST
+@requires(Permission.MANAGE_PEOPLE)
+def unassign(request: HttpRequest) -> HttpResponse:
+    form = AssignmentForm(request.POST)
+    if not form.is_valid():
+        raise Http404
+    services.end_assignment(
+        client_public_id=form.cleaned_data["client"],
+        member_public_id=form.cleaned_data["member"],
+        now=timezone.now(),
+    )
+    return redirect("advisors:assignments")
+
+
+@require_GET
+@requires(Permission.EXPORT)
+def exports(request: HttpRequest) -> HttpResponse:
+    return page(request, "advisors/exports.html", {"exports": selectors.list_exports(), "form": ExportForm()})
+
+
+@require_POST
+@requires(Permission.EXPORT)
+def export_request(request: HttpRequest) -> HttpResponse:
+    form = ExportForm(request.POST)
+    scope = scope_of_request(request)
+    if not form.is_valid() or scope is None or scope.member_id is None:
+        raise Http404
+    services.request_export(report=form.cleaned_data["report"], member_id=scope.member_id)
+    return redirect("advisors:exports")
+
+
+@require_GET
+@requires(Permission.EXPORT)
+def export_status(request: HttpRequest) -> HttpResponse:
+    return render(request, "advisors/_exports_live.html", {"exports": selectors.list_exports()})
+
+
+@require_GET
+@requires(Permission.EXPORT)
+def export_download(request: HttpRequest, public_id: UUID) -> FileResponse | HttpResponse:
+    scope = scope_of_request(request)
+    assert scope is not None
+    try:
+        export = selectors.get_export(public_id)
+        file = services.export_path(scope.firm_id, public_id).open("rb")
+    except (selectors.ExportNotFound, FileNotFoundError) as error:
+        raise Http404 from error
+    audit.record("export downloaded", object_type="export", object_id=public_id)
+    name = f"{export.report}-{export.requested_at:%Y%m%dT%H%M%SZ}.csv"
+    return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")

@@ -1,0 +1,194 @@
+"""The mark in bars with entry, stop, liquidation and bankruptcy, and a marker for each event."""
+
+from typing import Any
+
+from margin.charts.figure import (
+    Figure,
+    Level,
+    drop_line,
+    grouped,
+    level_labels,
+    price_decimals,
+    price_ticks,
+    stamp,
+    time_axis,
+)
+from margin.selectors.history import PositionHistory
+from margin.selectors.rows import PositionRow
+
+HEIGHT_PX = 300
+# A level farther away than this would flatten the bars; it is named at the edge with an arrow instead.
+SHOWN_WITHIN_RATIO = 0.30
+
+
+def price_figure(row: PositionRow, history: PositionHistory) -> Figure:
+    levels = _levels(row, history)
+    low, high = _range(history, levels)
+    events = [event for event in history.events if history.bars and event.at >= history.start]
+    return Figure(
+        title=_title(row, history),
+        caption=f"{row.symbol} mark price in {row.quote_asset}, bars of {history.bar_words}; times in UTC.",
+        alt=_title(row, history)
+        + " "
+        + ", ".join(f"{level.name.lower()} {level.text}" for level in levels)
+        + ".",
+        data=[_bars(history), *_lines(history, levels), *_event_markers(history, events)],
+        layout={
+            "margin": {"l": 62, "r": 138, "t": 8, "b": 26},
+            "xaxis": time_axis(history.start, history.end),
+            "yaxis": {
+                "range": [low, high],
+                "tickvals": price_ticks(low, high),
+                "tickformat": _tick_format(high),
+            },
+            "annotations": level_labels(levels, low, high, HEIGHT_PX - 34),
+            "shapes": [drop_line(stamp(event.at)) for event in events],
+        },
+        narrow={
+            "margin": {"l": 52, "r": 112, "t": 8, "b": 26},
+            "xaxis": time_axis(history.start, history.end, 3),
+        },
+        table=_table(history),
+        version=history.version,
+    )
+
+
+def _title(row: PositionRow, history: PositionHistory) -> str:
+    if row.closed_at is not None:
+        word = "liquidated" if row.closed_by == "liquidated" else "closed"
+        return f"This position was {word} at {row.closed_at:%-d %b %H:%M} UTC"
+    if row.liquidation_price is None:
+        reason = row.liquidation_reason or row.reason or "unknown"
+        return f"Liquidation {reason}"
+    if row.mark_price is None or row.distance_ratio is None:
+        return f"Liquidation at {row.liquidation_price:,}; no mark to measure the distance from"
+    if row.distance_ratio <= 0:
+        return f"The mark {row.mark_price:,} is beyond liquidation at {row.liquidation_price:,}"
+    where = "above" if row.side == "long" else "below"
+    return f"The mark is {row.distance_ratio * 100:.1f} % {where} liquidation at {row.liquidation_price:,}"
+
+
+def _levels(row: PositionRow, history: PositionHistory) -> list[Level]:
+    mark = history.bars[-1].close_price if history.bars else None
+    decimals = price_decimals(mark or float(row.entry_price))
+    levels = [Level("Entry", float(row.entry_price), grouped(float(row.entry_price), decimals))]
+    if mark is not None:
+        levels.append(Level("Mark", mark, grouped(mark, decimals), "@ink", strong=True))
+    for name, value, colour in (
+        ("Liquidation", row.liquidation_price, "@critical-ink"),
+        ("Stop", row.stop_price, "@ink-2"),
+        ("Bankruptcy", row.bankruptcy_price, "@ink-2"),
+    ):
+        if value is not None:
+            levels.append(
+                Level(
+                    name, float(value), grouped(float(value), decimals), colour, strong=name == "Liquidation"
+                )
+            )
+    return levels
+
+
+def _range(history: PositionHistory, levels: list[Level]) -> tuple[float, float]:
+    mark = next((level.value for level in levels if level.name == "Mark"), levels[0].value)
+    near = [level.value for level in levels if abs(level.value - mark) <= SHOWN_WITHIN_RATIO * mark]
+    low = min([bar.low_price for bar in history.bars] + near)
+    high = max([bar.high_price for bar in history.bars] + near)
+    room = (high - low or mark * 0.01) * 0.06
+    return low - room, high + room
+
+
+def _tick_format(high: float) -> str:
+    return ",.0f" if high >= 1000 else ",.2f" if high >= 10 else ",.4f"
+
+
+def _bars(history: PositionHistory) -> dict[str, Any]:
+    return {
+        "type": "candlestick",
+        "name": "Mark price",
+        "x": [stamp(bar.at) for bar in history.bars],
+        "open": [bar.open_price for bar in history.bars],
+        "high": [bar.high_price for bar in history.bars],
+        "low": [bar.low_price for bar in history.bars],
+        "close": [bar.close_price for bar in history.bars],
+        "increasing": {"line": {"color": "@ink-3", "width": 1}, "fillcolor": "@surface"},
+        "decreasing": {"line": {"color": "@ink-3", "width": 1}, "fillcolor": "@ink-3"},
+        "whiskerwidth": 0,
+    }
+
+
+LINES = {
+    "Mark": {"color": "@ink", "width": 1},
+    "Stop": {"color": "@ink-2", "width": 1.25, "dash": "longdash"},
+    "Bankruptcy": {"color": "@ink-2", "width": 1.25, "dash": "dot"},
+}
+
+
+def _lines(history: PositionHistory, levels: list[Level]) -> list[dict[str, Any]]:
+    """Levels that hold now as straight lines; liquidation and entry as the steps they took."""
+    ends = [stamp(history.start), stamp(history.end)]
+    lines = [
+        _line(level.name, ends, [level.value, level.value], LINES[level.name])
+        for level in levels
+        if level.name in LINES
+    ]
+    at = [stamp(bar.at) for bar in history.bars] + [stamp(history.end)]
+    for name, values, style in (
+        ("Liquidation", [bar.liquidation_price for bar in history.bars], {"color": "@critical", "width": 2}),
+        ("Entry", [bar.entry_price for bar in history.bars], {"color": "@ink", "width": 1.25, "dash": "dot"}),
+    ):
+        if sum(value is not None for value in values) >= 1:
+            lines.append(_line(name, at, [*values, values[-1]], {**style, "shape": "hv"}))
+    return lines
+
+
+def _line(name: str, x: list[str], y: list[Any], style: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "line": style,
+        "hovertemplate": name.lower() + " %{y:,.6~g}<extra></extra>",
+    }
+
+
+def _event_markers(history: PositionHistory, events: list[Any]) -> list[dict[str, Any]]:
+    shown = [(event, history.bar_at(event.at)) for event in events]
+    points = [(event, bar) for event, bar in shown if bar is not None]
+    if not points:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "Events",
+            "x": [stamp(event.at) for event, _ in points],
+            "y": [bar.close_price for _, bar in points],
+            "text": [event.text for event, _ in points],
+            "marker": {
+                "symbol": "circle",
+                "size": 8,
+                "color": "@surface",
+                "line": {"color": "@ink", "width": 2},
+            },
+            "hovertemplate": "%{text}<extra></extra>",
+        }
+    ]
+
+
+def _table(history: PositionHistory) -> dict[str, Any]:
+    return {
+        "headers": ["Time, UTC", "Open", "High", "Low", "Close", "Liquidation"],
+        "rows": [
+            [
+                f"{bar.at:%Y-%m-%d %H:%M:%S}",
+                *(
+                    f"{value:,.8g}"
+                    for value in (bar.open_price, bar.high_price, bar.low_price, bar.close_price)
+                ),
+                "—" if bar.liquidation_price is None else f"{bar.liquidation_price:,.8g}",
+            ]
+            for bar in reversed(history.bars)
+        ],
+    }

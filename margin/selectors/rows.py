@@ -1,0 +1,207 @@
+"""The one row of a position with its risk that pages, API and exports share."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from margin.engine.reasons import describe_reason
+from margin.engine.rules import UnknownRule, VenueRule, displayed_liquidation_price, rule_for
+from margin.engine.states import STATE_WORDS
+from margin.engine.types import INVERSE, LINEAR, LONG, SHORT
+
+STABLE_ASSETS = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD"})
+MONEY_STEP, COIN_STEP = Decimal("0.01"), Decimal("0.00000001")
+KINDS = {"linear": LINEAR, "inverse": INVERSE}
+NOT_COMPUTED = "Not computed yet"
+CHANGED = "Changed since it was last computed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionRow:
+    """A position as of now. None is always explained by a reason; state is what may be shown as a colour."""
+
+    id: int
+    public_id: UUID
+    client_id: UUID
+    client_name: str
+    portfolio_id: UUID
+    portfolio_name: str
+    account_label: str
+    external_id: str
+    venue: str
+    venue_name: str
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    settle_asset: str
+    kind: str
+    side: str
+    quantity: Decimal
+    contract_size: Decimal
+    quantity_unit: str
+    tick_size: Decimal
+    entry_price: Decimal
+    isolated_wallet: Decimal
+    leverage: Decimal | None
+    stop_price: Decimal | None
+    opened_at: datetime
+    closed_at: datetime | None
+    closed_by: str
+    version: int
+    stop_behind_liquidation: bool
+    state: str
+    was: str | None
+    reason: str | None
+    mark_price: Decimal | None
+    mark_at: datetime | None
+    mark_age_seconds: float | None
+    computed_at: datetime | None
+    value: Decimal | None
+    unrealised_pnl: Decimal | None
+    equity: Decimal | None
+    maintenance_margin: Decimal | None
+    max_loss: Decimal | None
+    margin_ratio: float | None
+    distance_ratio: float | None
+    distance_money: Decimal | None
+    liquidation_price: Decimal | None
+    liquidation_reason: str | None
+    bankruptcy_price: Decimal | None
+    effective_leverage: float | None
+    upnl_of_margin_ratio: float | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.symbol} {self.side}"
+
+
+def money(value: float | None, asset: str) -> Decimal | None:
+    """A float of the engine as money of an asset: quantised here, once."""
+    if value is None:
+        return None
+    step = MONEY_STEP if asset in STABLE_ASSETS else COIN_STEP
+    return Decimal(value).quantize(step, rounding=ROUND_HALF_EVEN)
+
+
+def price(value: float | None, tick_size: Decimal) -> Decimal | None:
+    """A float of the engine as a price: two decimals beyond the tick, for it is no quotation."""
+    if value is None:
+        return None
+    exponent = tick_size.normalize().as_tuple().exponent
+    decimals = max(2, -int(exponent) + 2)
+    return Decimal(value).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
+
+
+def trim(value: Decimal | None) -> Decimal | None:
+    """Without the zeros that NUMERIC(38,18) pads, and without an exponent."""
+    if value is None:
+        return None
+    value = value.normalize()
+    return value.quantize(Decimal(1)) if value.as_tuple().exponent > 0 else value  # type: ignore[operator]
+
+
+def venue_rule(venue: str, kind: str) -> VenueRule | None:
+    try:
+        return rule_for(venue, KINDS[kind])
+    except (UnknownRule, KeyError):
+        return None
+
+
+def _shown_liquidation(raw: dict[str, Any], rule: VenueRule | None) -> Decimal | None:
+    value = raw["liquidation_price"]
+    if value is None or rule is None:
+        return None
+    side = LONG if raw["side"] == "long" else SHORT
+    return trim(displayed_liquidation_price(rule, value, side, raw["tick_size"]))
+
+
+def _state(raw: dict[str, Any]) -> tuple[str, str | None, str | None]:
+    """What may be shown: the state word, the word it had before it went stale, and why."""
+    if raw["state"] is None:
+        return "unknown", None, NOT_COMPUTED
+    word = STATE_WORDS[raw["state"]]
+    if word == "unknown":
+        return "unknown", None, describe_reason(raw["reason"])
+    if raw["risk_version"] != raw["version"]:
+        return "stale", word, CHANGED
+    limit = settings.MARK_AGE_LIMIT.total_seconds()
+    if raw["mark_age_seconds"] > limit or raw["mark_age_seconds"] < -limit:
+        return "stale", word, f"The mark is older than {limit:.0f} s"
+    if raw["computed_age_seconds"] > limit:
+        return "stale", word, f"Not computed for over {limit:.0f} s"
+    return word, None, None
+
+
+def _stop_is_behind(raw: dict[str, Any]) -> bool:
+    if raw["stop_price"] is None or raw["liquidation_price"] is None:
+        return False
+    stop, liquidation = float(raw["stop_price"]), float(raw["liquidation_price"])
+    return stop <= liquidation if raw["side"] == "long" else stop >= liquidation
+
+
+def _figures(raw: dict[str, Any], rule: VenueRule | None) -> dict[str, Any]:
+    settle, tick = raw["settle_asset"], raw["tick_size"]
+    mark, liquidation = raw["mark_price"], raw["liquidation_price"]
+    wallet = float(raw["isolated_wallet"])
+    pnl = raw["unrealised_pnl"]
+    return {
+        "mark_price": None if mark is None else trim(Decimal(repr(mark))),
+        "value": money(raw["value"], settle),
+        "unrealised_pnl": money(pnl, settle),
+        "equity": money(raw["equity"], settle),
+        "maintenance_margin": money(raw["maintenance_margin"], settle),
+        "max_loss": money(raw["max_loss"], settle),
+        "margin_ratio": raw["margin_ratio"],
+        "distance_ratio": raw["distance_ratio"],
+        "distance_money": None if None in (mark, liquidation) else price(abs(mark - liquidation), tick),
+        "liquidation_price": _shown_liquidation(raw, rule),
+        "liquidation_reason": describe_reason(raw["liquidation_reason"])
+        if raw["liquidation_reason"]
+        else None,
+        "bankruptcy_price": price(raw["bankruptcy_price"], tick),
+        "effective_leverage": raw["effective_leverage"],
+        "upnl_of_margin_ratio": None if pnl is None or wallet <= 0 else pnl / wallet,
+    }
+
+
+# Columns that are shown as the database has them.
+SHARED = (
+    *("id", "public_id", "client_id", "client_name", "portfolio_id", "portfolio_name", "account_label"),
+    *("external_id", "venue", "symbol", "base_asset", "quote_asset", "settle_asset", "kind", "side"),
+    *("opened_at", "closed_at", "closed_by", "version", "mark_age_seconds", "computed_at"),
+)
+
+
+def build_row(raw: dict[str, Any]) -> PositionRow:
+    """From one database row, floats and all, to what is shown."""
+    rule = venue_rule(raw["venue"], raw["kind"])
+    state, was, reason = _state(raw)
+    return PositionRow(
+        **{name: raw[name] for name in SHARED},
+        **_figures(raw, rule),
+        venue_name=venue_name(raw["venue"], rule),
+        quantity=trim(raw["quantity"]),  # type: ignore[arg-type]
+        contract_size=trim(raw["contract_size"]),  # type: ignore[arg-type]
+        quantity_unit=raw["base_asset"]
+        if raw["kind"] == "linear" and raw["contract_size"] == 1
+        else "contracts",
+        tick_size=trim(raw["tick_size"]),  # type: ignore[arg-type]
+        entry_price=trim(raw["entry_price"]),  # type: ignore[arg-type]
+        isolated_wallet=trim(raw["isolated_wallet"]),  # type: ignore[arg-type]
+        leverage=trim(raw["leverage"]),
+        stop_price=trim(raw["stop_price"]),
+        stop_behind_liquidation=_stop_is_behind(raw),
+        state=state,
+        was=was,
+        reason=reason,
+        mark_at=raw["priced_at"],
+    )
+
+
+def venue_name(venue: str, rule: VenueRule | None) -> str:
+    name = rule.name if rule else venue
+    return f"{name} (demo)" if venue.startswith("demo-") else name

@@ -1,0 +1,83 @@
+"""What of a stored figure may be shown, and how."""
+
+from decimal import Decimal
+
+import pytest
+
+from margin.engine.reasons import Reason
+from margin.selectors.rows import build_row
+from tests.margin.rows import raw_row
+
+
+def test_row_known_and_fresh_shows_its_state():
+    row = build_row(raw_row())
+    assert (row.state, row.was, row.reason) == ("ok", None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"mark_age_seconds": 61.0}, "The mark is older than 60 s"),
+        ({"mark_age_seconds": -61.0}, "The mark is older than 60 s"),
+        ({"computed_age_seconds": 61.0}, "Not computed for over 60 s"),
+        ({"risk_version": 2}, "Changed since it was last computed"),
+    ],
+)
+@pytest.mark.parametrize("state", [0, 1, 2, 3, 4])
+def test_row_out_of_date_loses_its_colour_and_keeps_its_word(changes, reason, state):
+    row = build_row(raw_row(state=state, **changes))
+    assert row.state == "stale"
+    assert row.was == ("ok", "watch", "danger", "critical", "liquidatable")[state]
+    assert row.reason == reason
+
+
+def test_row_without_risk_is_not_computed_yet_and_never_zero():
+    nothing = dict.fromkeys(
+        ("state", "reason", "liquidation_reason", "risk_version", "mark_price", "priced_at", "computed_at")
+        + ("value", "unrealised_pnl", "equity", "maintenance_margin", "margin_ratio", "liquidation_price")
+        + ("bankruptcy_price", "distance_ratio", "effective_leverage", "max_loss")
+        + ("mark_age_seconds", "computed_age_seconds")
+    )
+    row = build_row(raw_row(**nothing))
+    assert (row.state, row.reason) == ("unknown", "Not computed yet")
+    shown = (row.value, row.equity, row.margin_ratio, row.liquidation_price, row.distance_ratio, row.max_loss)
+    assert shown == (None,) * 6
+
+
+def test_row_unknown_says_why():
+    row = build_row(raw_row(state=5, reason=int(Reason.NO_TIERS)))
+    assert row.state == "unknown"
+    assert row.reason == "unknown: no margin tier table for this instrument"
+
+
+def test_row_rounds_liquidation_against_the_user():
+    long = build_row(raw_row())
+    short = build_row(raw_row(side="short"))
+    assert long.liquidation_price == Decimal("45180.72289157")
+    assert short.liquidation_price == Decimal("45180.72289156")
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "behind"),
+    [
+        ("long", "45000", True),
+        ("long", "45181", False),
+        ("short", "45181", True),
+        ("short", "45000", False),
+        ("long", None, False),
+    ],
+)
+def test_row_names_a_stop_that_protects_nothing(side, stop, behind):
+    row = build_row(raw_row(side=side, stop_price=None if stop is None else Decimal(stop)))
+    assert row.stop_behind_liquidation is behind
+
+
+def test_row_trims_what_numeric_pads():
+    row = build_row(raw_row(quantity=Decimal("100.000000000000000000")))
+    assert str(row.quantity) == "100"
+    assert str(row.entry_price) == "50000"
+
+
+def test_row_coin_money_has_eight_decimals():
+    row = build_row(raw_row(settle_asset="BTC", kind="inverse", venue="binance_coinm", max_loss=0.123456789))
+    assert row.max_loss == Decimal("0.12345679")
