@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,7 @@ def test_figures_hold_no_markup_that_writes_a_style():
 def test_labels_never_cover_each_other(values, height_px):
     places = sorted(spread([Level("x", value, "") for value in values], 0, 100, height_px))
     gap = LABEL_GAP_PX * 100 / height_px
-    assert all(after - before >= gap * 0.999 for before, after in zip(places, places[1:], strict=False))
+    assert all(after - before >= gap * 0.999 for before, after in pairwise(places))
     assert places[-1] <= 100.0001
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from margin.engine.reasons import Reason
-from margin.selectors.rows import build_row
+from margin.selectors.rows import SHARED, build_row
 from tests.margin.rows import raw_row
 
 
@@ -32,12 +32,10 @@ def test_row_out_of_date_loses_its_colour_and_keeps_its_word(changes, reason, st
 
 
 def test_row_without_risk_is_not_computed_yet_and_never_zero():
-    nothing = dict.fromkeys(
-        ("state", "reason", "liquidation_reason", "risk_version", "mark_price", "priced_at", "computed_at")
-        + ("value", "unrealised_pnl", "equity", "maintenance_margin", "margin_ratio", "liquidation_price")
-        + ("bankruptcy_price", "distance_ratio", "effective_leverage", "max_loss")
-        + ("mark_age_seconds", "computed_age_seconds")
-    )
+    kept = set(raw_row()) & set(SHARED) | {"contract_size", "tick_size", "side", "quantity", "entry_price"}
+    kept |= {"isolated_wallet", "leverage", "stop_price"}
+    kept -= {"computed_at", "mark_age_seconds"}
+    nothing = dict.fromkeys(set(raw_row()) - kept)
     row = build_row(raw_row(**nothing))
     assert (row.state, row.reason) == ("unknown", "Not computed yet")
     shown = (row.value, row.equity, row.margin_ratio, row.liquidation_price, row.distance_ratio, row.max_loss)

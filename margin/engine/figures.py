@@ -1,0 +1,165 @@
+"""All figures of many positions at once, in chunks that stay in the processor's cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from margin.engine.inputs import Inputs, RuleColumns, examine_inputs, pack_rules
+from margin.engine.liquidation import Maintenance, find_maintenance
+from margin.engine.reasons import Reason
+from margin.engine.rules import RULES, VenueRule
+from margin.engine.solve import price_of_value, reduce_to_value, solve_value
+from margin.engine.states import DANGER, DEFAULT_THRESHOLDS, UNKNOWN, Thresholds, grade_states
+from margin.engine.types import INVERSE, Figures, Float, Int8, Positions, Tiers
+
+CHUNK = 16_384
+# Beyond this many times the mark an inverse short is "never": entry-based maintenance yields absurd prices.
+FAR_AWAY = 100.0
+# A solved value this small beside the value at entry is what rounding leaves of zero: a 1x long, not a price.
+ROUNDING_NOISE = 1e-12
+# Stands in when the call has no ladders at all; a rate of NaN can never pass for a number.
+NO_LADDERS = Tiers(
+    start=np.array([0, 1]),
+    floor=np.zeros(1),
+    rate=np.full(1, np.nan),
+    amount=np.zeros(1),
+    cap=np.full(1, np.inf),
+    max_leverage=np.full(1, np.nan),
+    in_contracts=np.zeros(1, dtype=np.bool_),
+)
+
+
+def compute_figures(
+    positions: Positions,
+    tiers: Tiers,
+    rules: Sequence[VenueRule] = RULES,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> Figures:
+    """Every figure of every position at its mark price.
+
+    Parameters  positions : Positions, n rows · tiers : Tiers, ladders the positions point into
+                rules : as Positions.rule indexes them · thresholds : levels of the states
+    Returns     Figures, n rows; what cannot be known is NaN with a reason, and its state is never OK
+    Raises      nothing for bad rows: each gets its own reason, and no row affects another
+    Notes       Equity e = W + uPnL. Maintenance MM = m·v − A in the tier in force (or the constant of the
+                entry value), plus f·v. margin_ratio = MM/e. Liquidation where e = MM, bankruptcy where e = 0.
+                Distance s(P − L)/P, effective leverage v/e, max loss W.
+                The liquidation price does not depend on the mark, so it is given even where no mark is.
+                Source: each VenueRule.source. Vectors: tests/margin/vectors/margin_vectors.csv
+    """
+    whole = {"tier": np.int16, "liquidation_reason": np.int8, "reason": np.int8, "state": np.int8}
+    names = [column.name for column in fields(Figures)]
+    figures = Figures(**{name: np.empty(len(positions), whole.get(name, np.float64)) for name in names})
+    columns = pack_rules(rules)
+    with np.errstate(all="ignore"):
+        for start in range(0, len(positions), CHUNK):
+            stop = min(start + CHUNK, len(positions))
+            found = _compute_chunk(positions.rows(start, stop), tiers, columns, thresholds)
+            for name in names:
+                getattr(figures, name)[start:stop] = getattr(found, name)
+    return figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Equity:
+    """What needs no tiers; NaN in void rows."""
+
+    size: Float
+    value: Float
+    entry_value: Float
+    unrealised_pnl: Float
+    equity: Float
+    sign: Float
+    constant: Float
+
+
+def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thresholds: Thresholds) -> Figures:
+    inputs = examine_inputs(positions, tiers, rules)
+    held = _compute_equity(positions, inputs)
+    needed = find_maintenance(
+        tiers if len(tiers) else NO_LADDERS,
+        inputs,
+        contracts=positions.contracts,
+        value=held.value,
+        entry_value=held.entry_value,
+        sign=held.sign,
+        constant=held.constant,
+    )
+    noise = ROUNDING_NOISE * held.entry_value
+    liquidation_value = np.where(np.abs(needed.liquidation_value) <= noise, 0.0, needed.liquidation_value)
+    price = price_of_value(positions.kind, held.size, liquidation_value)
+    liquidation_reason = _explain_no_price(positions, inputs, needed, liquidation_value, price)
+    price = np.where(liquidation_reason == 0, price, np.nan)
+    bankruptcy_value = solve_value(held.sign, held.constant, np.zeros(1), np.zeros(1))
+    bankruptcy_value = np.where(np.abs(bankruptcy_value) <= noise, 0.0, bankruptcy_value)
+    is_broke = held.equity <= 0
+    margin_ratio = np.where(is_broke, np.inf, needed.margin / held.equity)
+    distance_ratio = positions.side * (positions.mark_price - price) / positions.mark_price
+    reason = _explain_row(inputs, needed, margin_ratio)
+    state = grade_states(margin_ratio, distance_ratio, thresholds)
+    # Where the liquidation price is unknown the ratio alone may warn; it may not reassure.
+    lost = (reason == 0) & (liquidation_reason > Reason.ALWAYS) & (state < DANGER)
+    reason = np.where(lost, liquidation_reason, reason)
+    return Figures(
+        value=held.value,
+        unrealised_pnl=held.unrealised_pnl,
+        equity=held.equity,
+        maintenance_margin=needed.margin,
+        margin_ratio=margin_ratio,
+        liquidation_price=price,
+        bankruptcy_price=price_of_value(positions.kind, held.size, bankruptcy_value),
+        distance_ratio=distance_ratio,
+        effective_leverage=np.where(is_broke, np.inf, held.value / held.equity),
+        max_loss=np.where(inputs.is_void, np.nan, positions.wallet),
+        tier=needed.tier,
+        liquidation_reason=liquidation_reason,
+        reason=reason,
+        state=np.where(reason == 0, state, np.int8(UNKNOWN)),
+    )
+
+
+def _compute_equity(positions: Positions, inputs: Inputs) -> _Equity:
+    """Value, PnL and equity at the mark, and equity as a line in value."""
+    inverse = positions.kind == INVERSE
+    size = np.where(inputs.is_void, np.nan, positions.size)
+    entry, mark = positions.entry_price, positions.mark_price
+    # One difference, then products: P − E keeps the digits that v(P) − v(E) would lose.
+    move = size * (mark - entry)
+    pnl = positions.side * np.where(inverse, move / (mark * entry), move)
+    sign, constant = reduce_to_value(positions.kind, positions.side, entry, size, positions.wallet)
+    return _Equity(
+        size=size,
+        value=np.where(inverse, size / mark, size * mark),
+        entry_value=np.where(inverse, size / entry, size * entry),
+        unrealised_pnl=np.asarray(pnl, dtype=np.float64),
+        equity=positions.wallet + pnl,
+        sign=sign,
+        constant=constant,
+    )
+
+
+def _explain_no_price(
+    positions: Positions, inputs: Inputs, needed: Maintenance, value: Float, price: Float
+) -> Int8:
+    """Why there is no liquidation price; 0 where there is one."""
+    inverse = positions.kind == INVERSE
+    # Written least certain first: what stands later is what is known of the inputs.
+    reason = np.where(np.isnan(price), np.int8(Reason.BAD_INPUT), np.int8(0))
+    never = np.where(inverse, np.int8(Reason.NEVER_INVERSE_SHORT), np.int8(Reason.NEVER_1X_LONG))
+    side_never = (positions.side < 0) == inverse
+    reason = np.where(value <= 0, np.where(side_never, never, np.int8(Reason.ALWAYS)), reason)
+    mark = np.where(np.isnan(positions.mark_price), positions.entry_price, positions.mark_price)
+    reason[inverse & (positions.side < 0) & (price > FAR_AWAY * mark)] = Reason.NEVER_FAR_AWAY
+    reason = np.where(needed.liquidation_reason == 0, reason, needed.liquidation_reason)
+    reason = np.where(needed.reason == 0, reason, needed.reason)
+    return np.where((inputs.reason == 0) | (inputs.reason == Reason.NO_MARK), reason, inputs.reason)
+
+
+def _explain_row(inputs: Inputs, needed: Maintenance, margin_ratio: Float) -> Int8:
+    """Why the row is unknown; 0 where its state can be told."""
+    reason = np.where(np.isnan(margin_ratio), np.int8(Reason.BAD_INPUT), np.int8(0))
+    reason = np.where(needed.reason == 0, reason, needed.reason)
+    # Equity at or below zero is liquidatable whatever the tiers would say.
+    reason[np.isinf(margin_ratio)] = 0
+    return np.where(inputs.reason == 0, reason, inputs.reason)

@@ -1,0 +1,185 @@
+"""The arrays the engine takes and gives back."""
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float = NDArray[np.float64]
+Int8 = NDArray[np.int8]
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+LONG, SHORT = 1, -1
+LINEAR, INVERSE, QUANTO = 0, 1, 2
+# How far maintenance may be off where two tiers meet before it jumps: published amounts are rounded.
+ROUNDING = 0.011
+
+
+class ShapeError(ValueError):
+    """Columns that should describe the same rows have different lengths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Open positions, one row each; NaN means not known.
+
+    Parameters  side : +1 long, -1 short · kind : LINEAR, INVERSE or QUANTO
+                size : linear, quanto: base quantity; inverse: quote notional (contracts × contract size)
+                contracts : number of contracts, for ladders whose floors are in contracts
+                entry_price, mark_price : quote per base
+                wallet : isolated wallet in settlement currency, without unrealised PnL
+                fee_rate : fraction of value; counts only where the rule puts a fee into the condition
+                rule : index into the rules of the call, -1 = none · ladder : index into Tiers, -1 = none
+    Raises      ShapeError: columns of different lengths
+    """
+
+    side: Int8
+    kind: Int8
+    size: Float
+    contracts: Float
+    entry_price: Float
+    wallet: Float
+    mark_price: Float
+    fee_rate: Float
+    rule: Int16
+    ladder: Int32
+
+    def __post_init__(self) -> None:
+        lengths = {name.name: np.shape(getattr(self, name.name)) for name in fields(self)}
+        if len(set(lengths.values())) != 1 or len(self.side.shape) != 1:
+            raise ShapeError(f"position columns must be one-dimensional and of one length, got {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.side)
+
+    def rows(self, start: int, stop: int) -> "Positions":
+        """Rows start to stop as views, nothing copied."""
+        return Positions(*(getattr(self, column.name)[start:stop] for column in fields(self)))
+
+
+def pack_positions(
+    *,
+    side: ArrayLike,
+    kind: ArrayLike,
+    size: ArrayLike,
+    contracts: ArrayLike,
+    entry_price: ArrayLike,
+    wallet: ArrayLike,
+    mark_price: ArrayLike,
+    fee_rate: ArrayLike,
+    rule: ArrayLike,
+    ladder: ArrayLike,
+) -> Positions:
+    """Positions from any sequences: the one conversion into float64.
+
+    Parameters  as Positions; None in a float column becomes NaN, that is: not known
+    Returns     Positions
+    Raises      ShapeError: columns of different lengths
+    """
+    return Positions(
+        side=np.asarray(side, dtype=np.int8),
+        kind=np.asarray(kind, dtype=np.int8),
+        size=np.asarray(size, dtype=np.float64),
+        contracts=np.asarray(contracts, dtype=np.float64),
+        entry_price=np.asarray(entry_price, dtype=np.float64),
+        wallet=np.asarray(wallet, dtype=np.float64),
+        mark_price=np.asarray(mark_price, dtype=np.float64),
+        fee_rate=np.asarray(fee_rate, dtype=np.float64),
+        rule=np.asarray(rule, dtype=np.int16),
+        ladder=np.asarray(ladder, dtype=np.int32),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """Margin ladders laid end to end: ladder i owns rows start[i] to start[i + 1], sorted by floor.
+
+    Parameters  start : (ladders + 1,) row offsets
+                floor, cap : value in settlement currency, or contracts; cap is inf when the last tier is open
+                rate, amount : maintenance = rate × value − amount · max_leverage : NaN where not published
+                in_contracts : (ladders,) floors and caps count contracts
+                sample : (ladders,) the venue has tiers that are not in the table; left out = none has
+    Raises      ShapeError: offsets and rows do not fit together
+    Notes       count, peak_rate, incomplete and jumping are derived, one a ladder.
+    """
+
+    start: Int64
+    floor: Float
+    rate: Float
+    amount: Float
+    cap: Float
+    max_leverage: Float
+    in_contracts: Bool
+    sample: Bool = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    count: Int64 = field(init=False, repr=False, compare=False)
+    peak_rate: Float = field(init=False, repr=False, compare=False)
+    incomplete: Bool = field(init=False, repr=False, compare=False)
+    jumping: Bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rows = len(self.floor)
+        columns = (self.rate, self.amount, self.cap, self.max_leverage)
+        count = np.diff(self.start)
+        if any(len(column) != rows for column in columns) or len(self.start) != len(self.in_contracts) + 1:
+            raise ShapeError("tier columns must be of one length, and start one longer than in_contracts")
+        if self.start[0] != 0 or self.start[-1] != rows or (count < 1).any():
+            raise ShapeError("start must run from 0 to the number of rows, with at least one row a ladder")
+        sample = self.sample if len(self.sample) else np.zeros(len(count), dtype=np.bool_)
+        gapped, jumping = _breaks(self)
+        derived = {
+            "sample": sample,
+            "count": count,
+            "peak_rate": np.maximum.reduceat(self.rate, self.start[:-1]) if rows else self.rate,
+            "incomplete": sample | gapped | (self.floor[self.start[:-1]] > 0),
+            "jumping": jumping,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.in_contracts)
+
+
+def _breaks(tiers: Tiers) -> tuple[Bool, Bool]:
+    """Per ladder: is a range missing between two tiers, does maintenance jump where two tiers meet."""
+    ladder = np.repeat(np.arange(len(tiers.in_contracts)), np.diff(tiers.start))
+    upper = np.flatnonzero(ladder[1:] == ladder[:-1]) + 1
+    slack = np.where(tiers.in_contracts[ladder[upper]], 1.0, 0.0)
+    is_gap = tiers.floor[upper] > tiers.cap[upper - 1] + slack
+    rise = tiers.floor[upper] * (tiers.rate[upper] - tiers.rate[upper - 1])
+    is_jump = ~is_gap & (np.abs(tiers.amount[upper] - tiers.amount[upper - 1] - rise) > ROUNDING)
+    ladders = len(tiers.in_contracts)
+    gapped = np.bincount(ladder[upper], weights=is_gap, minlength=ladders) > 0
+    jumping = np.bincount(ladder[upper], weights=is_jump, minlength=ladders) > 0
+    return gapped, jumping & ~tiers.in_contracts
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is known of each position; money in settlement currency, NaN where unknown.
+
+    Notes   margin_ratio and effective_leverage are inf once equity is gone.
+            reason is 0 exactly where state is not UNKNOWN, liquidation_reason exactly where a price is given;
+            both hold codes of margin.engine.reasons. tier counts from 0 within the ladder, -1 = none.
+    """
+
+    value: Float
+    unrealised_pnl: Float
+    equity: Float
+    maintenance_margin: Float
+    margin_ratio: Float
+    liquidation_price: Float
+    bankruptcy_price: Float
+    distance_ratio: Float
+    effective_leverage: Float
+    max_loss: Float
+    tier: Int16
+    liquidation_reason: Int8
+    reason: Int8
+    state: Int8
+
+    def __len__(self) -> int:
+        return len(self.state)
