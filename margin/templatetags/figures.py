@@ -1,0 +1,163 @@
+"""Filters that write numbers as a person reads them: groups, a true minus, units, and a reason where there is none."""
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from math import isfinite, isinf
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from margin.selectors.rows import STABLE_ASSETS
+
+register = template.Library()
+Number = Decimal | float | int
+MINUS = "−"
+# NUMERIC(38,18) holds more digits than Decimal's own context, and nothing may be lost or refused on the way to a page.
+WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
+# The distance ruler is 112 wide and ends at 15 %; a marker stays inside it.
+RULER_WIDTH, RULER_END_RATIO, RULER_EDGE = 112.0, 0.15, 5.0
+
+
+def _as_decimal(value: Number | None) -> Decimal | None:
+    """None for what is no number: a NaN on a page would be a bug that looks like a figure."""
+    if value is None:
+        return None
+    number = value if isinstance(value, Decimal) else Decimal(repr(value))
+    return number if number.is_finite() else None
+
+
+def _decimals(number: Decimal) -> int:
+    return max(0, -int(number.as_tuple().exponent))
+
+
+def _grouped(number: Decimal, decimals: int) -> str:
+    rounded = number.quantize(Decimal(1).scaleb(-decimals), context=WIDE)
+    text = f"{rounded:,f}"
+    if rounded.is_signed():
+        text = text[1:] if rounded.is_zero() else MINUS + text[1:]
+    return text
+
+
+def _money_decimals(number: Decimal, asset: str) -> int:
+    """Whole units from a thousand up and cents below; a coin keeps five significant digits, eight decimals at most."""
+    if number.is_zero():
+        return 0
+    if asset in STABLE_ASSETS:
+        return 0 if abs(number) >= 1000 else 2
+    return min(8, max(2, 4 - number.adjusted()))
+
+
+@register.filter
+def money(value: Number | None, asset: str = "USD") -> str:
+    """An amount of an asset, rounded to what matters."""
+    number = _as_decimal(value)
+    return "" if number is None else _grouped(number, _money_decimals(number, asset))
+
+
+@register.filter
+def signed(value: Number | None, asset: str = "USD") -> str:
+    """An amount with arrow and sign, for profit and loss has no colour here."""
+    number = _as_decimal(value)
+    if number is None:
+        return ""
+    text = money(abs(number), asset)
+    if not any(digit in "123456789" for digit in text):
+        return "0"
+    return f"↑ +{text}" if number > 0 else f"↓ {MINUS}{text}"
+
+
+def _tick_decimals(tick: Number | None) -> int:
+    """A Decimal is a tick and brings its own decimals; an int is their number."""
+    if isinstance(tick, Decimal):
+        return _decimals(tick.normalize(WIDE))
+    return int(tick or 0)
+
+
+@register.filter
+def price(value: Number | None, tick: Number | None = 2) -> str:
+    """A price to the decimals of its tick. Never for a liquidation price: that is `exact`."""
+    number = _as_decimal(value)
+    return "" if number is None else _grouped(number, _tick_decimals(tick))
+
+
+@register.filter
+def exact(value: Decimal | None, tick: Decimal | None = None) -> str | SafeString:
+    """Every digit of a price; those beyond the tick are set smaller, not dropped."""
+    number = _as_decimal(value)
+    if number is None:
+        return ""
+    decimals = _decimals(number)
+    text = _grouped(number, decimals)
+    shown = _tick_decimals(tick)
+    if tick is None or decimals <= shown:
+        return text
+    cut = len(text) - decimals + shown - (1 if shown == 0 else 0)
+    return format_html('{}<span class="rest">{}</span>', text[:cut], text[cut:])
+
+
+@register.filter
+def percent(value: Number | None, decimals: int = 1) -> str:
+    """A percentage without its sign: the unit stands in the header or beside it."""
+    if isinstance(value, float) and isinf(value):
+        return ">999" if value > 0 else f"<{MINUS}999"
+    number = _as_decimal(value)
+    if number is None:
+        return ""
+    return ">999" if number > 999 else _grouped(number, decimals)
+
+
+@register.filter
+def ratio_percent(value: Number | None, decimals: int = 1) -> str:
+    """A fraction of one as a percentage."""
+    if value is None:
+        return ""
+    return percent(value * 100, decimals)
+
+
+@register.filter
+def times(value: Number | None) -> str:
+    """A leverage."""
+    number = _as_decimal(value)
+    return "" if number is None else _grouped(number, 1 if abs(number) < 1000 else 0).removesuffix(".0")
+
+
+@register.filter
+def age(value: Number | None) -> str:
+    """Seconds as the largest unit that is full."""
+    if value is None or not isfinite(value):
+        return ""
+    seconds = max(0, int(value))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} d"
+
+
+@register.filter
+def or_reason(value: str | None, reason: str | None = None) -> str | SafeString:
+    """What was written, or a dash that says why there is nothing: never an empty cell, never a zero."""
+    if value:
+        return value
+    if not reason:
+        return "—"
+    return format_html('<span title="{0}">—<span class="vh"> {0}</span></span>', reason)
+
+
+@register.filter
+def plain(value: Number | None) -> str:
+    """Every digit of a quantity or an amount, in groups, without padding zeros."""
+    number = _as_decimal(value)
+    if number is None:
+        return ""
+    return _grouped(number, _decimals(number.normalize(WIDE)))
+
+
+@register.filter
+def ruler_x(value: Number | None) -> str:
+    """Where the marker of a distance stands on the ruler."""
+    number = _as_decimal(value)
+    if number is None:
+        return f"{RULER_WIDTH - RULER_EDGE:.1f}"
+    place = float(number) / RULER_END_RATIO * RULER_WIDTH
+    return f"{min(max(place, RULER_EDGE), RULER_WIDTH - RULER_EDGE) - RULER_EDGE:.1f}"
