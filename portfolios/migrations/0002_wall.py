@@ -13,9 +13,23 @@ class Migration(migrations.Migration):
 
     operations = [
         narrow_grants("portfolios_instrument", web="SELECT"),
-        tenant_table("portfolios_portfolio", client="client_id", writers=BOOK_WRITERS, foreign_keys=CLIENT),
-        tenant_table("portfolios_venueaccount", client="client_id", writers=BOOK_WRITERS, foreign_keys=CLIENT),
-        tenant_table("portfolios_ledgerhead", writers=BOOK_WRITERS, readers=("advisor", "compliance", "system")),
+        tenant_table(
+            "portfolios_portfolio",
+            client="client_id",
+            writers=BOOK_WRITERS,
+            foreign_keys=CLIENT,
+            book_key=True,
+        ),
+        tenant_table(
+            "portfolios_venueaccount",
+            client="client_id",
+            writers=BOOK_WRITERS,
+            foreign_keys=CLIENT,
+            book_key=True,
+        ),
+        tenant_table(
+            "portfolios_ledgerhead", writers=BOOK_WRITERS, readers=("advisor", "compliance", "system")
+        ),
         tenant_table(
             "portfolios_importbatch",
             writers=BOOK_WRITERS,
@@ -27,11 +41,9 @@ class Migration(migrations.Migration):
             "portfolios_position",
             client="client_id",
             writers=BOOK_WRITERS,
-            foreign_keys={
-                **CLIENT,
-                "portfolio_id": "portfolios_portfolio",
-                "account_id": "portfolios_venueaccount",
-            },
+            foreign_keys=CLIENT,
+            book_keys={"portfolio_id": "portfolios_portfolio", "account_id": "portfolios_venueaccount"},
+            book_key=True,
         ),
         tenant_table(
             "portfolios_positionevent",
@@ -39,10 +51,10 @@ class Migration(migrations.Migration):
             writers=BOOK_WRITERS,
             foreign_keys={
                 **CLIENT,
-                "position_id": "portfolios_position",
                 "author_id": "advisors_member",
                 "batch_id": "portfolios_importbatch",
             },
+            book_keys={"position_id": "portfolios_position"},
         ),
         narrow_grants("portfolios_positionevent", web="SELECT, INSERT", worker="SELECT, INSERT"),
     ]

@@ -1,0 +1,169 @@
+"""Portfolios, venue accounts and instruments: made, renamed, never twice, never across the wall."""
+
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from django.db import transaction
+from django.db.utils import ProgrammingError
+
+from advisors.models import AuditEntry
+from advisors.scope import open_scope
+from advisors.selectors import ClientNotFound
+from portfolios import selectors, services
+from portfolios.models import Instrument
+from tests.conftest import signed_in_as
+from tests.portfolios.test_imports import acting_as
+from tests.portfolios.test_ledger import in_threads
+
+
+@pytest.fixture
+def firm(shelves):
+    return shelves.ours.firm
+
+
+def test_portfolios_of_a_client_are_listed_by_name(firm):
+    with acting_as(firm):
+        services.create_portfolio(client=firm.client, name="Alpha")
+        rows = selectors.list_portfolios(client_id=firm.client)
+    assert [(row.name, row.client_id, row.client_name) for row in rows] == [
+        ("Alpha", firm.client, "client of Northgate"),
+        ("Core", firm.client, "client of Northgate"),
+    ]
+
+
+def test_portfolio_is_renamed_and_the_record_says_so(shelves, firm):
+    with acting_as(firm):
+        services.edit_portfolio(public_id=shelves.ours.portfolio, name="Growth")
+        assert selectors.get_portfolio(shelves.ours.portfolio).name == "Growth"
+    with acting_as(firm, "compliance"):
+        entry = AuditEntry.objects.get(action="portfolio edited")
+    assert (entry.before, entry.after) == ({"name": "Core"}, {"name": "Growth"})
+    assert entry.member_id == firm.advisor.id
+
+
+@pytest.mark.parametrize("name", ["Core", "core", " CORE ", "Ｃore"])
+def test_portfolio_name_is_taken_in_any_spelling(firm, name):
+    with acting_as(firm), pytest.raises(services.NameTaken):
+        services.create_portfolio(client=firm.client, name=name)
+
+
+def test_portfolio_may_be_renamed_to_another_spelling_of_its_own_name(shelves, firm):
+    with acting_as(firm):
+        services.edit_portfolio(public_id=shelves.ours.portfolio, name="CORE")
+        other = services.create_portfolio(client=firm.client, name="Other")
+        with pytest.raises(services.NameTaken):
+            services.edit_portfolio(public_id=other, name="core")
+        assert selectors.get_portfolio(other).name == "Other"
+
+
+def test_another_client_may_use_the_same_name(firm):
+    with acting_as(firm, "colleague"):
+        made = services.create_portfolio(client=firm.other_client, name="Core")
+        assert selectors.get_portfolio(made).name == "Core"
+
+
+def test_portfolio_made_in_parallel_is_made_once(firm):
+    outcomes = []
+
+    def work(number):
+        with open_scope(firm.scope("advisor")):
+            try:
+                with transaction.atomic():
+                    services.create_portfolio(client=firm.client, name="Rush")
+                outcomes.append("made")
+            except services.NameTaken:
+                outcomes.append("taken")
+
+    in_threads(work, 4)
+    assert sorted(outcomes) == ["made", "taken", "taken", "taken"]
+
+
+@pytest.mark.parametrize("label", ["Main", "main"])
+def test_account_label_is_taken_at_its_venue_only(firm, label):
+    with acting_as(firm):
+        with pytest.raises(services.NameTaken):
+            services.create_account(client=firm.client, venue="binance_usdm", label=label)
+        services.create_account(client=firm.client, venue="okx", label=label)
+        labels = [(row.venue, row.label) for row in selectors.list_accounts(client_id=firm.client)]
+    assert labels == [("binance_coinm", "Main"), ("binance_usdm", "Main"), ("okx", label)]
+
+
+def test_account_is_relabelled(shelves, firm):
+    with acting_as(firm):
+        services.edit_account(public_id=shelves.ours.account, label="Desk 2")
+        row = selectors.get_account(shelves.ours.account)
+        second = services.create_account(client=firm.client, venue="binance_usdm", label="Second")
+        with pytest.raises(services.NameTaken):
+            services.edit_account(public_id=second, label="desk 2")
+    assert (row.label, row.venue) == ("Desk 2", "binance_usdm")
+
+
+def test_account_needs_a_known_venue(firm):
+    with acting_as(firm), pytest.raises(services.UnknownVenue):
+        services.create_account(client=firm.client, venue="nyse", label="Main")
+
+
+def test_clients_of_others_cannot_be_given_anything(shelves, firm):
+    with acting_as(shelves.theirs.firm):
+        assert selectors.list_portfolios(client_id=shelves.theirs.firm.client) != []
+    with acting_as(firm):
+        for client in (shelves.theirs.firm.client, firm.other_client, uuid4()):
+            with pytest.raises(ClientNotFound):
+                services.create_portfolio(client=client, name="Mine")
+            with pytest.raises(ClientNotFound):
+                services.create_account(client=client, venue="okx", label="Mine")
+            assert selectors.list_portfolios(client_id=client) == []
+            assert selectors.list_accounts(client_id=client) == []
+
+
+def test_compliance_makes_nothing(firm):
+    with acting_as(firm, "compliance"):
+        assert len(selectors.list_portfolios(client_id=firm.client)) == 1
+    with pytest.raises(ProgrammingError), acting_as(firm, "compliance"):
+        services.create_portfolio(client=firm.client, name="Mine")
+
+
+# Instruments.
+
+
+def test_loading_instruments_again_changes_nothing(market):
+    before = list(Instrument.objects.order_by("id").values())
+    assert len(before) == market > 100
+    with signed_in_as("worker"):
+        assert services.load_instruments(services.read_shipped_instruments()) == market
+    assert list(Instrument.objects.order_by("id").values()) == before
+
+
+def test_loading_instruments_brings_them_up_to_date(market):
+    row = {**services.read_shipped_instruments()[0], "tick_size": "0.5"}
+    before = Instrument.objects.get(venue=row["venue"], symbol=row["symbol"])
+    with signed_in_as("worker"):
+        services.load_instruments([row])
+    after = Instrument.objects.get(venue=row["venue"], symbol=row["symbol"])
+    assert (after.pk, after.public_id, after.tick_size) == (before.pk, before.public_id, Decimal("0.5"))
+    assert Instrument.objects.count() == market
+
+
+def test_tiers_of_an_instrument_go_by_its_symbol_unless_said_otherwise(market):
+    row = dict(services.read_shipped_instruments()[0], symbol="NEWUSDT")
+    row.pop("tier_symbol", None)
+    with signed_in_as("worker"):
+        services.load_instruments([row, {**row, "symbol": "OTHERUSDT", "tier_symbol": "BTCUSDT"}])
+    assert Instrument.objects.get(symbol="NEWUSDT").tier_symbol == "NEWUSDT"
+    assert Instrument.objects.get(symbol="OTHERUSDT").tier_symbol == "BTCUSDT"
+
+
+def test_web_may_not_write_instruments(market):
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        services.load_instruments(services.read_shipped_instruments()[:1])
+
+
+def test_instruments_are_listed_by_venue(market):
+    venues = selectors.list_venues()
+    assert venues == sorted(set(venues))
+    assert {"binance_usdm", "binance_coinm", "okx"} <= set(venues)
+    rows = selectors.list_instruments("binance_coinm")
+    assert rows
+    assert {(row.venue, row.kind) for row in rows} == {("binance_coinm", "inverse")}
+    assert len(selectors.list_instruments()) == market

@@ -1,0 +1,421 @@
+"""Imports: previewed without a trace in the book, committed whole or not at all, and never twice."""
+
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from advisors.models import AuditEntry
+from advisors.scope import open_scope
+from portfolios import selectors, services
+from portfolios.models import ImportBatch, LedgerHead, Portfolio, Position, PositionEvent, VenueAccount
+from tests.portfolios.files import OPTIONAL, SOUND, make_file
+from tests.portfolios.test_ledger import assert_is_its_fold, in_threads
+
+
+@contextmanager
+def acting_as(firm, role="advisor"):
+    with open_scope(firm.scope(role)), transaction.atomic():
+        yield
+
+
+@pytest.fixture
+def firm(shelves):
+    return shelves.ours.firm
+
+
+def stored(content: bytes) -> UUID:
+    """The batch of a sound file, in the scope in force."""
+    preview = services.preview_import(content)
+    assert preview.problems == ()
+    assert preview.batch is not None
+    return preview.batch
+
+
+def take_in(firm, content: bytes) -> services.ImportResult:
+    with acting_as(firm):
+        return services.commit_import(stored(content))
+
+
+def book_of(firm) -> dict[str, list[Any]]:
+    """Everything an import writes, as compliance sees it."""
+    with acting_as(firm, "compliance"):
+        return {
+            "positions": list(Position.objects.order_by("id").values()),
+            "events": list(PositionEvent.objects.order_by("seq").values()),
+            "portfolios": list(Portfolio.objects.order_by("id").values()),
+            "accounts": list(VenueAccount.objects.order_by("id").values()),
+            "head": list(LedgerHead.objects.values_list("seq", flat=True)),
+        }
+
+
+def problems_of(firm, content: bytes) -> list[tuple[int, str, str]]:
+    """What the preview says; the book is the same after it."""
+    before = book_of(firm)
+    with acting_as(firm):
+        preview = services.preview_import(content)
+    assert preview.batch is None
+    assert preview.problem_count >= len(preview.problems) > 0
+    assert book_of(firm) == before
+    return [(problem.line, problem.column, problem.message) for problem in preview.problems]
+
+
+def test_committed_file_becomes_positions_that_are_their_folds(firm):
+    content = make_file(OPTIONAL, {"symbol": "ETHUSDT", "side": "short", "portfolio": "Satellite"})
+    assert take_in(firm, content) == services.ImportResult(
+        rows=2, opened=2, unchanged=0, already_committed=False
+    )
+    with acting_as(firm):
+        first, second = Position.objects.select_related("portfolio", "account", "instrument").order_by("id")
+        assert (first.quantity, first.entry_price, first.isolated_wallet) == (Decimal("0.5"), 60000, 3000)
+        assert (first.leverage, first.stop_price, first.version) == (10, 55000, 2)
+        assert first.opened_at.isoformat() == "2026-11-02T08:30:00+00:00"
+        assert (second.side, second.portfolio.name, second.account.label) == ("short", "Satellite", "Main")
+        assert (first.instrument.symbol, second.instrument.symbol) == ("BTCUSDT", "ETHUSDT")
+        for position in (first, second):
+            assert_is_its_fold(position)
+        events = list(PositionEvent.objects.order_by("seq").values_list("seq", "kind", "source", "note"))
+        assert events == [
+            (1, "opened", "import", "from the desk"),
+            (2, "stop_set", "import", ""),
+            (3, "opened", "import", ""),
+        ]
+        batch = selectors.list_batches()[0]
+        assert set(PositionEvent.objects.values_list("batch__public_id", "author_id")) == {
+            (batch.public_id, firm.advisor.id)
+        }
+        assert (batch.state, batch.rows, batch.opened, batch.unchanged) == ("committed", 2, 2, 0)
+
+
+def test_preview_says_what_would_be_made_and_makes_nothing(firm):
+    before = book_of(firm)
+    with acting_as(firm):
+        preview = services.preview_import(
+            make_file({}, {"portfolio": "New"}, {"portfolio": "new ", "account": "Other"})
+        )
+    assert (preview.rows, preview.opened, preview.unchanged) == (3, 3, 0)
+    assert (preview.new_portfolios, preview.new_accounts) == (1, 1)
+    assert [line.portfolio_is_new for line in preview.lines] == [False, True, True]
+    assert [line.account_is_new for line in preview.lines] == [False, False, True]
+    assert preview.lines[0].client_name == "client of Northgate"
+    assert book_of(firm) == before
+
+
+def test_missing_portfolios_and_accounts_are_made_in_their_first_spelling(firm):
+    take_in(
+        firm,
+        make_file(
+            {"portfolio": "Long Term", "account": "Desk"}, {"portfolio": "LONG  term", "account": "desk"}
+        ),
+    )
+    with acting_as(firm):
+        assert set(Portfolio.objects.values_list("name", flat=True)) == {"Core", "Long Term"}
+        labels = VenueAccount.objects.filter(venue="binance_usdm").values_list("label", flat=True)
+        assert set(labels) == {"Main", "Desk"}
+        assert Position.objects.values("portfolio_id", "account_id").distinct().count() == 1
+
+
+# Hostile row 45: the same again.
+
+
+def test_same_file_twice_changes_nothing(firm):
+    content = make_file(OPTIONAL, {}, {"symbol": "ETHUSDT"})
+    take_in(firm, content)
+    before = book_of(firm)
+    assert take_in(firm, content) == services.ImportResult(
+        rows=3, opened=0, unchanged=3, already_committed=False
+    )
+    assert book_of(firm) == before
+
+
+def test_same_batch_committed_twice_changes_nothing(firm):
+    with acting_as(firm):
+        batch = stored(make_file({}))
+        assert services.commit_import(batch).already_committed is False
+    before = book_of(firm)
+    with acting_as(firm):
+        assert services.commit_import(batch) == services.ImportResult(1, 1, 0, already_committed=True)
+    assert book_of(firm) == before
+
+
+def test_same_file_after_the_position_moved_on_changes_nothing(firm):
+    content = make_file(OPTIONAL)
+    take_in(firm, content)
+    with acting_as(firm):
+        position = Position.objects.get()
+        services.append_event(position=position.public_id, kind="margin_added", amount=Decimal(500))
+        services.append_event(position=position.public_id, kind="stop_set")
+    before = book_of(firm)
+    assert take_in(firm, content).unchanged == 1
+    # A fresh list that says how things stand now is no change either; what it leaves out it does not deny.
+    assert take_in(firm, make_file({**OPTIONAL, "isolated_wallet": "3500", "stop_price": ""})).unchanged == 1
+    assert book_of(firm) == before
+
+
+def test_longer_file_adds_only_what_is_new(firm):
+    take_in(firm, make_file({}, {}))
+    assert take_in(firm, make_file({}, {}, {})) == services.ImportResult(3, 1, 2, already_committed=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "there"),
+    [
+        ({"quantity": "0.6"}, "quantity", "0.5"),
+        ({"entry_price": "60001"}, "entry_price", "60000"),
+        ({"isolated_wallet": "3000.000000000000000001"}, "isolated_wallet", "3000"),
+        ({"side": "short"}, "side", "long"),
+        ({"leverage": "11"}, "leverage", "10"),
+        ({"stop_price": "1"}, "stop_price", "55000"),
+        ({"opened_at": "2026-11-02T09:30:00Z"}, "opened_at", "2026-11-02T08:30:00Z"),
+        ({"symbol": "ETHUSDT"}, "symbol", "another instrument"),
+        ({"portfolio": "Other"}, "portfolio", "another portfolio"),
+    ],
+)
+def test_other_values_for_a_position_that_is_there_are_refused(firm, change, column, there):
+    take_in(firm, make_file(OPTIONAL))
+    ((line, named, message),) = problems_of(firm, make_file({**OPTIONAL, **change}))
+    assert (line, named) == (2, column)
+    assert f"with {there}: record an event" in message
+
+
+def test_closed_position_is_not_opened_again(firm):
+    take_in(firm, make_file({}))
+    with acting_as(firm):
+        services.append_event(position=Position.objects.get().public_id, kind="closed")
+    assert take_in(firm, make_file({})).unchanged == 1
+    ((_, _, message),) = problems_of(firm, make_file({"quantity": "7"}))
+    assert "closed" in message
+
+
+def test_two_uploads_in_parallel_write_every_position_once(firm):
+    content = make_file(*({"portfolio": f"P{place % 3}", "account": f"A{place % 2}"} for place in range(12)))
+    results = []
+
+    def work(number):
+        with open_scope(firm.scope("advisor")):
+            with transaction.atomic():
+                batch = stored(content)
+            with transaction.atomic():
+                results.append(services.commit_import(batch))
+
+    in_threads(work, 4)
+    assert sorted((result.opened, result.unchanged) for result in results) == [
+        (0, 12),
+        (0, 12),
+        (0, 12),
+        (12, 0),
+    ]
+    with acting_as(firm):
+        assert Position.objects.count() == 12
+        assert list(PositionEvent.objects.order_by("seq").values_list("seq", flat=True)) == list(range(1, 13))
+        assert Portfolio.objects.filter(name__startswith="P").count() == 3
+        assert VenueAccount.objects.filter(label__startswith="A").count() == 2
+
+
+def test_one_batch_committed_in_parallel_is_written_once(firm):
+    with acting_as(firm):
+        batch = stored(make_file({}, {}))
+    results = []
+
+    def work(number):
+        with open_scope(firm.scope("advisor")), transaction.atomic():
+            results.append(services.commit_import(batch))
+
+    in_threads(work, 4)
+    assert sorted(result.already_committed for result in results) == [False, True, True, True]
+    with acting_as(firm):
+        assert Position.objects.count() == 2
+
+
+# All or nothing.
+
+
+def test_one_bad_line_refuses_the_whole_file(firm):
+    problems = problems_of(firm, make_file({}, {}, {"quantity": "NaN"}))
+    assert [(line, column) for line, column, _ in problems] == [(4, "quantity")]
+
+
+def test_commit_checks_again_and_then_writes_nothing(firm):
+    with acting_as(firm):
+        batch = stored(make_file({}, {"external_id": "2"}))
+    take_in(firm, make_file({"external_id": "2", "quantity": "9"}))
+    before = book_of(firm)
+    with acting_as(firm):
+        with pytest.raises(services.ImportRefused) as caught:
+            services.commit_import(batch)
+        assert services.preview_batch(batch).problem_count == 1
+    assert [(problem.line, problem.column) for problem in caught.value.preview.problems] == [(3, "quantity")]
+    assert book_of(firm) == before
+
+
+def test_commit_that_fails_in_the_middle_leaves_nothing(firm, monkeypatch):
+    with acting_as(firm):
+        batch = stored(make_file({"portfolio": "New"}, {}))
+    before = book_of(firm)
+
+    def fail(*args):
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr("portfolios.services.imports._write_events", fail)
+    with pytest.raises(RuntimeError), acting_as(firm):
+        services.commit_import(batch)
+    assert book_of(firm) == before
+    monkeypatch.undo()
+    with acting_as(firm):
+        assert services.commit_import(batch).opened == 2
+
+
+def test_problems_of_reading_and_of_looking_up_are_listed_together_by_line(firm):
+    problems = problems_of(
+        firm,
+        make_file(
+            {"client": "NOBODY"},
+            {"quantity": "x"},
+            {"symbol": "BTCUDST"},
+            {"side": "up"},
+            {"venue": "binance"},
+        ),
+    )
+    assert [(line, column) for line, column, _ in problems] == [
+        (2, "client"),
+        (3, "quantity"),
+        (4, "symbol"),
+        (5, "side"),
+        (6, "venue"),
+    ]
+
+
+def test_first_hundred_of_many_problems_are_listed_with_the_total(firm):
+    content = make_file(*({"symbol": "NONE", "client": "NOBODY"} for _ in range(400)))
+    with acting_as(firm):
+        preview = services.preview_import(content)
+    assert (preview.problem_count, len(preview.problems)) == (800, 100)
+    assert preview.problems[-1].line == 51
+
+
+# What a line may refer to.
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "hint"),
+    [
+        ({"symbol": "BTCUDST"}, "symbol", "did you mean BTCUSDT?"),
+        ({"symbol": "MAR1"}, "symbol", "is a date, as Excel makes"),
+        ({"symbol": "#REF!"}, "symbol", "lists no '#REF!'"),
+        ({"symbol": "BTC‐USDT"}, "symbol", "did you mean BTCUSDT?"),
+        ({"venue": "binance_usd"}, "venue", "did you mean binance_usdm?"),
+        ({"venue": "nyse"}, "venue", "known are"),
+        ({"venue": "okx"}, "symbol", "okx lists no"),
+    ],
+)
+def test_unknown_instrument_is_refused_with_what_comes_near(firm, change, column, hint):
+    ((line, named, message),) = problems_of(firm, make_file(change))
+    assert (line, named) == (2, column)
+    assert hint in message
+
+
+def test_symbol_and_venue_are_found_in_any_case(firm):
+    take_in(firm, make_file({"symbol": "btcusdt", "venue": " BINANCE_USDM "}))
+    with acting_as(firm):
+        assert Position.objects.get().instrument.symbol == "BTCUSDT"
+
+
+def test_clients_of_others_are_as_unknown_as_none(shelves, firm):
+    with acting_as(shelves.theirs.firm):
+        foreign = services.create_portfolio(client=shelves.theirs.firm.client, name="Theirs")
+    with open_scope(shelves.theirs.firm.scope("advisor")), transaction.atomic():
+        assert selectors.get_portfolio(foreign).name == "Theirs"
+    said = {
+        reference: problems_of(firm, make_file({"client": reference}))[0][2].replace(reference, "…")
+        for reference in ("OTHER_CLIENT", "NEVER_WAS")
+    }
+    assert len(set(said.values())) == 1
+    # The colleague's client can be named by the colleague: the refusal is not about the reference.
+    with acting_as(firm, "colleague"):
+        assert services.preview_import(make_file({"client": "OTHER_CLIENT"})).problems == ()
+
+
+def test_file_opens_positions_in_the_acting_advisors_firm_only(shelves, firm):
+    theirs = book_of(shelves.theirs.firm)
+    take_in(firm, make_file({}))
+    assert book_of(shelves.theirs.firm) == theirs
+    with acting_as(shelves.theirs.firm, "compliance"):
+        assert selectors.list_batches() == []
+
+
+def test_batch_of_another_is_as_absent_as_none(shelves, firm):
+    with acting_as(firm):
+        batch = stored(make_file({}))
+        assert selectors.get_batch(batch).state == "previewed"
+    for other, role in ((firm, "colleague"), (shelves.theirs.firm, "advisor")):
+        with acting_as(other, role):
+            assert selectors.list_batches() == []
+            for public_id in (batch, uuid4()):
+                with pytest.raises(selectors.BatchNotFound):
+                    selectors.get_batch(public_id)
+                with pytest.raises(selectors.BatchNotFound):
+                    services.preview_batch(public_id)
+                with pytest.raises(selectors.BatchNotFound), transaction.atomic():
+                    services.commit_import(public_id)
+    with acting_as(firm, "compliance"):
+        assert [row.public_id for row in selectors.list_batches()] == [batch]
+
+
+# Wallets, names, audit and cost.
+
+
+def test_wallet_is_taken_out_of_a_margin_that_includes_pnl(firm):
+    line = {**SOUND, "isolated_margin_incl_upnl": "3500", "mark_price": "61000"}
+    del line["isolated_wallet"]
+    take_in(firm, (",".join(line) + "\n" + ",".join(line.values())).encode())
+    with acting_as(firm):
+        assert Position.objects.get().isolated_wallet == 3000
+
+
+def test_batch_has_a_name_of_ours_and_the_digest_of_the_bytes(firm):
+    with acting_as(firm):
+        services.preview_import(b"\xef\xbb\xbf" + make_file({}))
+        row = selectors.list_batches()[0]
+    assert row.file_name.startswith("import-")
+    assert row.file_name.endswith(f"-{row.sha256[:8]}.csv")
+    assert len(row.sha256) == 64
+
+
+def test_every_step_of_an_import_is_on_the_record(firm):
+    problems_of(firm, make_file({"quantity": "NaN"}))
+    take_in(firm, make_file({"portfolio": "New"}))
+    with acting_as(firm, "compliance"):
+        entries = AuditEntry.objects.filter(object_type="import").order_by("id")
+        assert [entry.action for entry in entries] == [
+            "import refused",
+            "import previewed",
+            "import committed",
+        ]
+        refused, _, committed = (entry.after or {} for entry in entries)
+        assert refused["problems"] == 1
+        assert committed["opened"] == 1
+        assert committed["new_portfolios"] == [["CLIENT", "New"]]
+        assert {entry.member_id for entry in entries} == {firm.advisor.id}
+
+
+def test_import_takes_as_many_queries_for_thirty_rows_as_for_three(firm):
+    counts = []
+    for rows in (3, 30):
+        content = make_file(*({**OPTIONAL, "external_id": f"{rows}-{place}"} for place in range(rows)))
+        with acting_as(firm):
+            with CaptureQueriesContext(connection) as captured:
+                services.commit_import(stored(content))
+            counts.append(len(captured))
+    assert counts[0] == counts[1]
+    assert counts[0] < 40
+
+
+def test_dry_run_stores_nothing(firm):
+    with acting_as(firm):
+        preview = services.check_import(make_file({}))
+        assert (preview.batch, preview.opened) == (None, 1)
+        assert ImportBatch.objects.count() == 0
