@@ -9,11 +9,9 @@ from zlib import crc32
 
 import structlog
 from celery import current_app, shared_task
-from django.conf import settings
 from django.db import connection, transaction
 
-from advisors import audit
-from advisors.scope import Scope, open_scope
+from advisors.scope import Scope, open_scope, origin
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +22,8 @@ ON CONFLICT (stage) DO UPDATE SET started_at = excluded.started_at, by = exclude
 HEARTBEAT_FINISHED = """
 UPDATE advisors_heartbeat SET finished_at = clock_timestamp(), seconds = %s, rows = %s WHERE stage = %s
 """
+# For work that may rightly take longer than a stage may be silent.
+HEARTBEAT_ALIVE = "UPDATE advisors_heartbeat SET finished_at = clock_timestamp() WHERE stage = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,14 @@ class Sweep:
         with holding_stage(self.stage) as held:
             if not held:
                 return None
-            started = time.monotonic()
-            self._stamp(HEARTBEAT_STARTED, [self.stage, by])
-            rows = self.work()
-            self._stamp(HEARTBEAT_FINISHED, [time.monotonic() - started, rows, self.stage])
+            token = origin.set("task")
+            try:
+                started = time.monotonic()
+                self._stamp(HEARTBEAT_STARTED, [self.stage, by])
+                rows = self.work()
+                self._stamp(HEARTBEAT_FINISHED, [time.monotonic() - started, rows, self.stage])
+            finally:
+                origin.reset(token)
             return rows
 
     @staticmethod
@@ -60,7 +64,7 @@ def holding_stage(stage: str) -> Iterator[bool]:
     key = crc32(stage.encode())
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(7305, %s::int)", [key - 2**31])
-        held = bool(cursor.fetchone()[0])  # type: ignore[index]
+        held = bool(cursor.fetchone()[0])
     try:
         yield held
     finally:
@@ -79,11 +83,7 @@ def sweep(stage: str) -> Callable[[Callable[[], int]], Sweep]:
 
         @shared_task(name=task_name)
         def run(**_: Any) -> None:
-            token = audit.origin.set("task")
-            try:
-                declared.run(by="worker")
-            finally:
-                audit.origin.reset(token)
+            declared.run(by="worker")
 
         return declared
 
@@ -93,8 +93,10 @@ def sweep(stage: str) -> Callable[[Callable[[], int]], Sweep]:
 def ring(stage: str) -> None:
     """The doorbell: ask for a stage to be run soon. A lost ring costs one interval, so failing is no error."""
     try:
-        current_app.send_task(SWEEPS[stage].task_name, expires=settings.SWEEP_INTERVALS_SECONDS[stage])
-    except Exception as error:  # noqa: BLE001  # whatever the broker's client raises, the sweep still comes round
+        # Named by the beat table: whoever rings need not have loaded the task.
+        bell = current_app.conf.beat_schedule[stage]
+        current_app.send_task(bell["task"], **bell["options"])
+    except Exception as error:  # whatever the broker's client raises, the sweep still comes round
         log.warning("doorbell_failed", stage=stage, error=type(error).__name__)
 
 

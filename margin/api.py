@@ -1,7 +1,6 @@
 """The API under /api/v1/: the same rows as the pages, decimals as strings, a page at a time."""
 
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +14,24 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from advisors.access import HasScope
+from advisors.accounts import INGEST
+from advisors.api import (
+    DecimalText,
+    Endpoint,
+    Listing,
+    ListQuery,
+    NoQuery,
+    PositiveDecimal,
+    StrictSerializer,
+    ZonedTime,
+    answers,
+    parse_query,
+)
 from advisors.roles import Permission
-from advisors.selectors import list_clients
-from advisors.tokens import INGEST
-from margin.selectors.marks import list_marks
+from advisors.selectors import list_clients_after
+from margin.selectors.marks import list_marks_after
+from margin.selectors.portfolios import list_portfolios_after
 from margin.selectors.positions import (
     STATE_RANKS,
     BadCursor,
@@ -28,42 +41,9 @@ from margin.selectors.positions import (
     list_positions,
 )
 from margin.services.intake import PostedMark, post_marks
-from portfolios.selectors import list_portfolios
 
-MAX_ROWS = 500
+MAX_MARKS = 1000
 FUTURE_TOLERANCE = timedelta(seconds=5)
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields it does not know: a misspelt filter must not return everything."""
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        unknown = set(self.initial_data) - set(self.fields)
-        if unknown:
-            raise serializers.ValidationError({name: "unknown" for name in sorted(unknown)})
-        return attrs
-
-
-class DecimalText(serializers.Field[Any, Any, Any, Any]):
-    """A number as a string of plain digits; in: a JSON number or such a string."""
-
-    def to_representation(self, value: Any) -> str:
-        return f"{value:f}" if isinstance(value, Decimal) else repr(value)
-
-    def to_internal_value(self, data: Any) -> Decimal:
-        text = f"{data:f}" if isinstance(data, Decimal) else data
-        plain = (
-            isinstance(text, str)
-            and text.isascii()
-            and text.replace(".", "", 1).isdigit()
-            and len(text) <= 40
-        )
-        if not plain:
-            raise serializers.ValidationError("a plain decimal number is expected")
-        value = Decimal(text)
-        if not 0 < value < 10**18 or value != value.quantize(Decimal(1).scaleb(-18)):
-            raise serializers.ValidationError("must be positive, below 10^18, with at most 18 decimals")
-        return value
 
 
 class ClientSerializer(serializers.Serializer[Any]):
@@ -119,56 +99,94 @@ class PositionSerializer(serializers.Serializer[Any]):
     max_loss = DecimalText(allow_null=True)
 
 
-class PositionPageSerializer(serializers.Serializer[Any]):
-    results = PositionSerializer(many=True, source="rows")
+class MarkSerializer(serializers.Serializer[Any]):
+    venue = serializers.CharField()
+    symbol = serializers.CharField()
+    price = DecimalText()
+    source = serializers.CharField()  # type: ignore[assignment]  # a field of ours, not the attribute of DRF's
+    sequence = serializers.IntegerField()
+    source_at = serializers.DateTimeField()
+    received_at = serializers.DateTimeField()
+
+
+class ClientPageSerializer(serializers.Serializer[Any]):
+    results = ClientSerializer(many=True)
     next_cursor = serializers.CharField(allow_blank=True)
 
 
-class PositionQuery(StrictSerializer):
+class PortfolioPageSerializer(serializers.Serializer[Any]):
+    results = PortfolioSerializer(many=True)
+    next_cursor = serializers.CharField(allow_blank=True)
+
+
+class PositionPageSerializer(serializers.Serializer[Any]):
+    results = PositionSerializer(many=True)
+    next_cursor = serializers.CharField(allow_blank=True)
+
+
+class MarkPageSerializer(serializers.Serializer[Any]):
+    results = MarkSerializer(many=True)
+    next_cursor = serializers.CharField(allow_blank=True)
+
+
+class PortfolioQuery(ListQuery):
+    client = serializers.UUIDField(required=False, default=None)
+
+
+class PositionQuery(ListQuery):
     state = serializers.ChoiceField(choices=[*STATE_RANKS], required=False, default="")
     client = serializers.UUIDField(required=False, default=None)
     portfolio = serializers.UUIDField(required=False, default=None)
     venue = serializers.CharField(required=False, default="", max_length=32)
     coin = serializers.CharField(required=False, default="", max_length=20)
-    limit = serializers.IntegerField(required=False, default=100, min_value=1, max_value=MAX_ROWS)
-    cursor = serializers.CharField(required=False, default="", max_length=120)
 
 
-class MarkSerializer(serializers.Serializer[Any]):
-    venue = serializers.CharField()
-    symbol = serializers.CharField()
-    price = DecimalText()
-    source = serializers.CharField()
-    sequence = serializers.IntegerField()
-    source_at = serializers.DateTimeField()
+class MarkQuery(ListQuery):
+    venue = serializers.CharField(required=False, default="", max_length=32)
 
 
-class PostedMarkSerializer(serializers.Serializer[Any]):
+class PostedMarkSerializer(StrictSerializer):
     venue = serializers.CharField(max_length=32)
     symbol = serializers.CharField(max_length=40)
-    source = serializers.CharField(max_length=32)
+    source = serializers.CharField(max_length=32)  # type: ignore[assignment]  # as above
     sequence = serializers.IntegerField(min_value=0, max_value=2**63 - 1)
-    price = DecimalText()
-    low_price = DecimalText(required=False)
-    high_price = DecimalText(required=False)
-    source_at = serializers.DateTimeField()
+    price = PositiveDecimal()
+    low_price = PositiveDecimal(required=False, help_text="The lowest since the mark before; else price.")
+    high_price = PositiveDecimal(required=False, help_text="The highest since the mark before; else price.")
+    source_at = ZonedTime()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs.setdefault("low_price", attrs["price"])
         attrs.setdefault("high_price", attrs["price"])
         if not attrs["low_price"] <= attrs["price"] <= attrs["high_price"]:
-            raise serializers.ValidationError({"price": "must lie between low_price and high_price"})
+            raise serializers.ValidationError({"price": ["must lie between low_price and high_price"]})
         if attrs["source_at"] > timezone.now() + FUTURE_TOLERANCE:
-            raise serializers.ValidationError({"source_at": "lies in the future"})
+            raise serializers.ValidationError({"source_at": ["lies in the future"]})
         return attrs
 
 
 class PostedMarksSerializer(StrictSerializer):
-    marks = PostedMarkSerializer(many=True, allow_empty=False, max_length=1000)
+    marks = PostedMarkSerializer(many=True, allow_empty=False, max_length=MAX_MARKS)  # type: ignore[call-arg]
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Bad marks by their place in the list: an answer to a thousand does not go through the good ones."""
+        try:
+            return super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            found: Any = error.detail
+            bad = found.get("marks")
+            if isinstance(bad, list) and any(isinstance(each, dict) for each in bad):
+                by_place = {str(place): each for place, each in enumerate(bad) if each}
+                raise serializers.ValidationError({**found, "marks": by_place}) from error
+            raise
 
 
-class AcceptedSerializer(serializers.Serializer[Any]):
-    accepted = serializers.IntegerField()
+class PostedSerializer(serializers.Serializer[Any]):
+    accepted = serializers.IntegerField(help_text="Marks written down, to be taken in within seconds.")
+    unknown = serializers.ListField(
+        child=serializers.IntegerField(),
+        help_text="Places of marks that were left out because no such instrument is listed.",
+    )
 
 
 class MayIngest(BasePermission):
@@ -178,81 +196,84 @@ class MayIngest(BasePermission):
         return request.auth == INGEST
 
 
-class ClientsView(APIView):
+class ClientsView(Endpoint):
     permission = Permission.VIEW_CLIENT_NAMES
 
-    @extend_schema(responses=ClientSerializer(many=True))
+    @extend_schema(parameters=[ListQuery], responses=answers(ClientPageSerializer))
     def get(self, request: Request) -> Response:
-        """The clients in force for the token's member."""
-        return Response(ClientSerializer(list_clients(), many=True).data)
+        """The clients that the caller answers for, or reads as compliance or admin."""
+        listing = Listing(request, ListQuery)
+        after = None if listing.place is None else UUID(listing.place)
+        rows = list_clients_after(after, limit=listing.limit + 1)
+        return listing.answer(ClientSerializer, rows, lambda row: str(row.public_id))
 
 
-class PortfoliosView(APIView):
-    permission = Permission.VIEW_RISK
-
-    @extend_schema(responses=PortfolioSerializer(many=True))
+class PortfoliosView(Endpoint):
+    @extend_schema(parameters=[PortfolioQuery], responses=answers(PortfolioPageSerializer))
     def get(self, request: Request) -> Response:
         """The portfolios of those clients."""
-        return Response(PortfolioSerializer(list_portfolios(), many=True).data)
+        listing = Listing(request, PortfolioQuery)
+        after = None if listing.place is None else UUID(listing.place)
+        rows = list_portfolios_after(after, client_id=listing.given["client"], limit=listing.limit + 1)
+        return listing.answer(PortfolioSerializer, rows, lambda row: str(row.public_id))
 
 
-class PositionsView(APIView):
-    permission = Permission.VIEW_RISK
-
-    @extend_schema(parameters=[PositionQuery], responses=PositionPageSerializer)
+class PositionsView(Endpoint):
+    @extend_schema(parameters=[PositionQuery], responses=answers(PositionPageSerializer))
     def get(self, request: Request) -> Response:
-        """Open positions with their risk, worst first."""
-        query = PositionQuery(data=request.query_params.dict())
-        query.is_valid(raise_exception=True)
-        given = query.validated_data
+        """Open positions with their risk, worst first. Between two pages a position may change its place."""
+        listing = Listing(request, PositionQuery)
         chosen = PositionFilter(
-            state=given["state"],
-            client_id=given["client"],
-            portfolio_id=given["portfolio"],
-            venue=given["venue"],
-            base_asset=given["coin"],
+            state=listing.given["state"],
+            client_id=listing.given["client"],
+            portfolio_id=listing.given["portfolio"],
+            venue=listing.given["venue"],
+            base_asset=listing.given["coin"],
         )
         try:
-            found = list_positions(chosen, limit=given["limit"], cursor=given["cursor"])
+            found = list_positions(chosen, limit=listing.limit, cursor=listing.place or "")
         except BadCursor as error:
-            raise serializers.ValidationError({"cursor": "not a cursor of this list"}) from error
-        return Response(PositionPageSerializer(found).data)
+            raise listing.refuse_cursor() from error
+        next_cursor = listing.seal(found.next_cursor) if found.next_cursor else ""
+        return listing.answer_page(PositionSerializer, found.rows, next_cursor)
 
 
-class PositionView(APIView):
-    permission = Permission.VIEW_RISK
-
+class PositionView(Endpoint):
     @extend_schema(
-        parameters=[OpenApiParameter("public_id", UUID, OpenApiParameter.PATH)], responses=PositionSerializer
+        parameters=[OpenApiParameter("public_id", UUID, OpenApiParameter.PATH)],
+        responses=answers(PositionSerializer, missing=True),
     )
     def get(self, request: Request, public_id: UUID) -> Response:
         """One position, open or closed."""
+        parse_query(request, NoQuery)
         try:
             return Response(PositionSerializer(get_position(public_id)).data)
         except PositionNotFound as error:
             raise NotFound from error
 
 
-class MarksView(APIView):
-    permission = Permission.VIEW_RISK
+class MarksView(Endpoint):
+    def get_permissions(self) -> list[BasePermission]:
+        return [MayIngest() if self.request.method == "POST" else HasScope()]
 
-    def get_permissions(self) -> list[Any]:
-        return [MayIngest()] if self.request.method == "POST" else super().get_permissions()
-
-    @extend_schema(responses=MarkSerializer(many=True))
+    @extend_schema(parameters=[MarkQuery], responses=answers(MarkPageSerializer))
     def get(self, request: Request) -> Response:
         """The newest mark of every instrument."""
-        return Response(MarkSerializer(list_marks(), many=True).data)
+        listing = Listing(request, MarkQuery)
+        after = None if listing.place is None else (listing.place[0], listing.place[1])
+        rows = list_marks_after(after, venue=listing.given["venue"], limit=listing.limit + 1)
+        return listing.answer(MarkSerializer, rows, lambda row: [row.venue, row.symbol])
 
-    @extend_schema(request=PostedMarksSerializer, responses={202: AcceptedSerializer})
+    @extend_schema(request=PostedMarksSerializer, responses=answers(PostedSerializer, status=202))
     def post(self, request: Request) -> Response:
-        """Post marks with an ingest token: stored before the answer, taken in by the worker within seconds."""
+        """Post marks with an ingest token: all are written down before the answer, or none."""
+        parse_query(request, NoQuery)
         if not isinstance(request.data, dict):
-            raise serializers.ValidationError("an object with marks is expected")
-        posted = PostedMarksSerializer(data=request.data)
-        posted.is_valid(raise_exception=True)
-        accepted = post_marks([PostedMark(**mark) for mark in posted.validated_data["marks"]])
-        return Response({"accepted": accepted}, status=status.HTTP_202_ACCEPTED)
+            raise serializers.ValidationError({"detail": "an object with marks is expected"})
+        given = PostedMarksSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        posted = post_marks([PostedMark(**mark) for mark in given.validated_data["marks"]])
+        return Response(PostedSerializer(posted).data, status=status.HTTP_202_ACCEPTED)
 
 
 urlpatterns = [

@@ -74,7 +74,9 @@ class Tier(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["label", "symbol", "effective_from", "tier"], name="margin_tier_once"),
+            models.UniqueConstraint(
+                fields=["label", "symbol", "effective_from", "tier"], name="margin_tier_once"
+            ),
             models.CheckConstraint(
                 condition=Q(maintenance_rate__gte=0, maintenance_rate__lt=1), name="margin_tier_rate_sane"
             ),

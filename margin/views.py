@@ -2,16 +2,16 @@
 
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from advisors.access import page, requires, scope_of_request
 from advisors.roles import Permission, Role
-from advisors.selectors import ClientNotFound, get_client, list_assignments, list_clients, list_late_stages
+from advisors.selectors import ClientNotFound, get_client, list_assignments, list_late_stages
 from margin.charts import price_figure, used_figure
 from margin.charts.figure import Figure
 from margin.engine.states import describe_states
@@ -52,7 +52,7 @@ def home(request: HttpRequest) -> HttpResponse:
     scope = scope_of_request(request)
     if scope is not None and scope.role == Role.ADMIN:
         return redirect("advisors:people")
-    return page(request, "margin/home.html", _home_context())
+    return page(request, "margin/home.html", _home_context(request))
 
 
 @require_GET
@@ -60,28 +60,41 @@ def home(request: HttpRequest) -> HttpResponse:
 def home_live(request: HttpRequest) -> HttpResponse:
     if _unchanged(request, overview.get_last_run()):
         return HttpResponse(status=204)
-    return render(request, "margin/_home_live.html", _home_context())
+    return render(request, "margin/_home_live.html", _home_context(request))
 
 
-def _home_context() -> dict[str, Any]:
+def _home_context(request: HttpRequest) -> dict[str, Any]:
+    summary = overview.get_summary()
     needing = list_positions(PositionFilter(state_ranks=NEED_RANKS), limit=HOME_ROWS)
     return {
-        "summary": overview.get_summary(),
-        "run": overview.get_last_run(),
+        "summary": summary,
+        "run_id": summary.run_id,
         "rows": needing.rows,
         "more": bool(needing.next_cursor),
         "worst": needing.rows[0] if needing.rows else None,
         "meaning": describe_states(),
+        "limit_seconds": settings.MARK_AGE_LIMIT.total_seconds(),
+        "can_edit": _is_advisor(request),
     }
 
 
+def _is_advisor(request: HttpRequest) -> bool:
+    scope = scope_of_request(request)
+    return scope is not None and scope.role == Role.ADVISOR
+
+
 @require_GET
-@requires(Permission.VIEW_CLIENT_NAMES)
+@requires(Permission.VIEW_RISK)
 def freshness(request: HttpRequest) -> HttpResponse:
     """The age of the oldest price in force and the stages that are late: on every page, polled."""
-    scope = scope_of_request(request)
-    sees_risk = scope is not None and scope.role != Role.ADMIN
-    context = {"freshness": overview.get_freshness() if sees_risk else None, "late": list_late_stages()}
+    found = overview.get_freshness()
+    context = {
+        "age_seconds": found.oldest_mark_age_seconds,
+        "limit_seconds": found.limit_seconds,
+        "stale": found.not_fresh,
+        "total": found.positions,
+        "late": list_late_stages(),
+    }
     return render(request, "margin/_freshness.html", context)
 
 
@@ -101,30 +114,21 @@ def positions_live(request: HttpRequest) -> HttpResponse:
 
 def _positions_context(request: HttpRequest) -> dict[str, Any]:
     form = PositionFilterForm(request.GET)
+    form.offer_choices()
     if not form.is_valid():
         raise Http404
-    chosen = form.chosen()
     try:
-        found = list_positions(chosen, limit=PAGE_ROWS, cursor=form.cleaned_data["after"])
+        found = list_positions(form.chosen(), limit=PAGE_ROWS, cursor=form.cleaned_data["after"])
     except BadCursor as error:
         raise Http404 from error
-    kept = {
-        name: value
-        for name, value in request.GET.items()
-        if name in form.fields and name != "after" and value
-    }
     return {
+        "form": form,
+        "filtered": form.is_filtered,
         "rows": found.rows,
-        "summary": overview.get_summary(chosen),
-        "run": overview.get_last_run(),
-        "query": urlencode(kept),
-        "next_query": urlencode({**kept, "after": found.next_cursor}) if found.next_cursor else "",
-        "first_query": urlencode(kept) if form.cleaned_data["after"] else None,
-        "after": form.cleaned_data["after"],
-        "filter": kept,
-        "choices": overview.list_choices(),
-        "clients": list_clients(),
-        "states": list(overview.RANK_WORDS),
+        "totals": overview.total_rows(found.rows) if found.rows else None,
+        "next_cursor": found.next_cursor,
+        "show_client": True,
+        "run_id": overview.get_last_run().run_id,
         "meaning": describe_states(),
     }
 
@@ -145,13 +149,12 @@ def position_live(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 def _position_context(request: HttpRequest, public_id: UUID) -> dict[str, Any]:
     row = _position_or_404(public_id)
-    scope = scope_of_request(request)
     return {
-        "position": row,
-        "run": overview.get_last_run(),
+        "row": row,
+        "run_id": overview.get_last_run().run_id,
         "explain": explain_liquidation(row),
         "events": list_events(row.id),
-        "may_edit": scope is not None and scope.role == Role.ADVISOR and row.closed_at is None,
+        "can_edit": _is_advisor(request) and row.closed_at is None,
         "meaning": describe_states(),
     }
 
@@ -189,16 +192,23 @@ def clients(request: HttpRequest) -> HttpResponse:
     scope = scope_of_request(request)
     if scope is not None and scope.role == Role.ADMIN:
         # Names only: where a count or a state would stand, the page says that this role does not see it.
-        return page(request, "margin/clients.html", {"names": list_assignments(), "clients": None})
-    may_edit = scope is not None and scope.role == Role.ADVISOR
-    context = {"clients": overview.list_client_risks(), "may_edit": may_edit, "meaning": describe_states()}
+        context: dict[str, Any] = {"assignments": list_assignments(), "risks": None, "can_edit": False}
+    else:
+        risks = overview.list_client_risks()
+        context = {"risks": risks, "assignments": None, "can_edit": _is_advisor(request)}
     return page(request, "margin/clients.html", context)
 
 
 @require_GET
 @requires(Permission.VIEW_RISK)
 def client(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    return page(request, "margin/client.html", _client_context(request, public_id))
+    context = {
+        **_client_context(public_id),
+        "portfolios": list_portfolios(client_id=public_id),
+        "accounts": list_accounts(client_id=public_id),
+        "can_edit": _is_advisor(request),
+    }
+    return page(request, "margin/client.html", context)
 
 
 @require_GET
@@ -206,26 +216,24 @@ def client(request: HttpRequest, public_id: UUID) -> HttpResponse:
 def client_live(request: HttpRequest, public_id: UUID) -> HttpResponse:
     if _unchanged(request, overview.get_last_run()):
         return HttpResponse(status=204)
-    return render(request, "margin/_client_live.html", _client_context(request, public_id))
+    return render(request, "margin/_client_live.html", _client_context(public_id))
 
 
-def _client_context(request: HttpRequest, public_id: UUID) -> dict[str, Any]:
+def _client_context(public_id: UUID) -> dict[str, Any]:
     try:
         row = get_client(public_id)
     except ClientNotFound as error:
         raise Http404 from error
-    chosen = PositionFilter(client_id=public_id)
-    scope = scope_of_request(request)
+    return {"client": row, **_rows_context(PositionFilter(client_id=public_id))}
+
+
+def _rows_context(chosen: PositionFilter) -> dict[str, Any]:
     found = list_positions(chosen, limit=PAGE_ROWS)
     return {
-        "client": row,
         "rows": found.rows,
+        "totals": overview.total_rows(found.rows) if found.rows else None,
         "more": bool(found.next_cursor),
-        "summary": overview.get_summary(chosen),
-        "run": overview.get_last_run(),
-        "portfolios": list_portfolios(client_id=public_id),
-        "accounts": list_accounts(client_id=public_id),
-        "may_edit": scope is not None and scope.role == Role.ADVISOR,
+        "run_id": overview.get_last_run().run_id,
         "meaning": describe_states(),
     }
 
@@ -233,7 +241,8 @@ def _client_context(request: HttpRequest, public_id: UUID) -> dict[str, Any]:
 @require_GET
 @requires(Permission.VIEW_RISK)
 def portfolio(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    return page(request, "margin/portfolio.html", _portfolio_context(request, public_id))
+    context = {**_portfolio_context(public_id), "can_edit": _is_advisor(request)}
+    return page(request, "margin/portfolio.html", context)
 
 
 @require_GET
@@ -241,23 +250,12 @@ def portfolio(request: HttpRequest, public_id: UUID) -> HttpResponse:
 def portfolio_live(request: HttpRequest, public_id: UUID) -> HttpResponse:
     if _unchanged(request, overview.get_last_run()):
         return HttpResponse(status=204)
-    return render(request, "margin/_portfolio_live.html", _portfolio_context(request, public_id))
+    return render(request, "margin/_portfolio_live.html", _portfolio_context(public_id))
 
 
-def _portfolio_context(request: HttpRequest, public_id: UUID) -> dict[str, Any]:
+def _portfolio_context(public_id: UUID) -> dict[str, Any]:
     try:
         row = get_portfolio(public_id)
     except PortfolioNotFound as error:
         raise Http404 from error
-    chosen = PositionFilter(portfolio_id=public_id)
-    scope = scope_of_request(request)
-    found = list_positions(chosen, limit=PAGE_ROWS)
-    return {
-        "portfolio": row,
-        "rows": found.rows,
-        "more": bool(found.next_cursor),
-        "summary": overview.get_summary(chosen),
-        "run": overview.get_last_run(),
-        "may_edit": scope is not None and scope.role == Role.ADVISOR,
-        "meaning": describe_states(),
-    }
+    return {"portfolio": row, **_rows_context(PositionFilter(portfolio_id=public_id))}

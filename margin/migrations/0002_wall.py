@@ -18,8 +18,11 @@ class Migration(migrations.Migration):
             "margin_quarantine",
             client="client_id",
             writers=("system",),
-            foreign_keys={"id": "portfolios_position", "client_id": "advisors_client"},
+            foreign_keys={"client_id": "advisors_client"},
+            book_keys={"id": "portfolios_position"},
         ),
+        narrow_grants("margin_riskstate", web="SELECT"),
+        narrow_grants("margin_quarantine", web="SELECT"),
         migrations.RunSQL(
             "ALTER TABLE margin_riskstate SET UNLOGGED;"
             # Room on each page for the next version of its rows, which no index points into.

@@ -1,11 +1,20 @@
-"""The newest marks."""
+"""The newest marks, and which instruments can have one."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import connection
+from django.db.models import Q
+
 from margin.models import MarkPrice
 from margin.selectors.rows import trim
+
+KNOWN = """
+SELECT venue, symbol FROM portfolios_instrument
+WHERE (venue, symbol) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +25,31 @@ class MarkRow:
     source: str
     sequence: int
     source_at: datetime
+    received_at: datetime
 
 
-def list_marks() -> list[MarkRow]:
-    rows = MarkPrice.objects.order_by("instrument__venue", "instrument__symbol").values_list(
-        "instrument__venue", "instrument__symbol", "price", "source", "sequence", "source_at"
+def list_marks_after(place: tuple[str, str] | None, *, venue: str, limit: int) -> list[MarkRow]:
+    """The newest mark of each instrument by venue and symbol, from behind the place given."""
+    found = MarkPrice.objects.filter(instrument__venue=venue) if venue else MarkPrice.objects.all()
+    if place is not None:
+        behind = Q(instrument__venue=place[0], instrument__symbol__gt=place[1])
+        found = found.filter(Q(instrument__venue__gt=place[0]) | behind)
+    rows = found.order_by("instrument__venue", "instrument__symbol").values_list(
+        *(
+            "instrument__venue",
+            "instrument__symbol",
+            "price",
+            "source",
+            "sequence",
+            "source_at",
+            "received_at",
+        )
     )
-    return [MarkRow(venue, symbol, trim(price) or price, *rest) for venue, symbol, price, *rest in rows]
+    return [MarkRow(at, of, trim(price) or price, *rest) for at, of, price, *rest in rows[:limit]]
+
+
+def known_instruments(named: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of the (venue, symbol) pairs that we list."""
+    with connection.cursor() as cursor:
+        cursor.execute(KNOWN, [[venue for venue, _ in named], [symbol for _, symbol in named]])
+        return set(cursor.fetchall())

@@ -1,7 +1,9 @@
 """Summaries over the book in force: the first five seconds of the home page, and each client's worst."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
@@ -15,6 +17,7 @@ from margin.selectors.positions import (
     conditions_of,
     fetch_rows,
 )
+from margin.selectors.rows import PositionRow
 
 EVERYTHING = PositionFilter()
 FALL_RATIO = 0.10
@@ -45,6 +48,8 @@ class BookSummary:
     without_figures: int
     clients: int
     oldest_mark_age_seconds: float | None
+    last_run_at: datetime | None
+    last_run_age_seconds: float | None
 
     @property
     def need_me_now(self) -> int:
@@ -54,6 +59,10 @@ class BookSummary:
     @property
     def fall_of_margin_ratio(self) -> float | None:
         return self.fall_lost_dollars / self.margin_dollars if self.margin_dollars > 0 else None
+
+    @property
+    def run_id(self) -> str:
+        return run_id_of(self.last_run_at)
 
     @property
     def priced(self) -> int:
@@ -70,7 +79,10 @@ SELECT count(*) AS total,
     coalesce(sum(loss), 0)::float8 AS margin_dollars, count(*) FILTER (WHERE dies) AS fall_positions,
     count(DISTINCT client_id) FILTER (WHERE dies) AS fall_clients,
     coalesce(sum(loss) FILTER (WHERE dies), 0)::float8 AS fall_lost_dollars,
-    max(mark_age_seconds) AS oldest_mark_age_seconds
+    max(mark_age_seconds) AS oldest_mark_age_seconds,
+    (SELECT finished_at FROM advisors_heartbeat WHERE stage = 'recompute') AS last_run_at,
+    (SELECT extract(epoch FROM clock_timestamp() - finished_at)::float8 FROM advisors_heartbeat
+     WHERE stage = 'recompute') AS last_run_age_seconds
 FROM (
     SELECT p.client_id, {RANK} AS rank, (r.state IS NOT NULL AND r.state < 5) AS has_figures,
         r.max_loss * {IN_DOLLARS} AS loss, coalesce({DIES_IN_FALL}, false) AS dies,
@@ -86,6 +98,10 @@ def get_summary(chosen: PositionFilter = EVERYTHING) -> BookSummary:
     return BookSummary(**fetch_rows(SUMMARY.format(conditions=" AND ".join(conditions)), parameters)[0])
 
 
+def run_id_of(finished_at: datetime | None) -> str:
+    return finished_at.strftime("%Y%m%dT%H%M%S.%f") if finished_at else "none"
+
+
 @dataclass(frozen=True, slots=True)
 class LastRun:
     """The newest finished recompute: what a page names when it asks whether anything changed."""
@@ -95,7 +111,7 @@ class LastRun:
 
     @property
     def run_id(self) -> str:
-        return self.finished_at.strftime("%Y%m%dT%H%M%S.%f") if self.finished_at else "none"
+        return run_id_of(self.finished_at)
 
 
 def get_last_run() -> LastRun:
@@ -192,4 +208,42 @@ def list_choices() -> Choices:
     )
     return Choices(
         venues=sorted({row["venue"] for row in rows}), base_assets=sorted({row["base_asset"] for row in rows})
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowTotals:
+    """Sums over the rows a page shows, in dollars; rows without figures are left out and counted."""
+
+    rows: int
+    clients: int
+    left_out: int
+    value_dollars: float
+    max_loss_dollars: float
+    pnl_dollars: float
+    closest_ratio: float | None
+    highest_used_ratio: float | None
+
+
+def _dollars(row: PositionRow, amount: Decimal | None) -> float:
+    """Coins at their own mark, stablecoins and dollars at one."""
+    rate = float(row.mark_price or 0) if row.settle_asset == row.base_asset else 1.0
+    return float(amount or 0) * rate
+
+
+def total_rows(rows: Sequence[PositionRow]) -> RowTotals:
+    known = [row for row in rows if row.value is not None]
+    return RowTotals(
+        rows=len(rows),
+        clients=len({row.client_id for row in rows}),
+        left_out=len(rows) - len(known),
+        value_dollars=sum(_dollars(row, row.value) for row in known),
+        max_loss_dollars=sum(_dollars(row, row.max_loss) for row in known),
+        pnl_dollars=sum(_dollars(row, row.unrealised_pnl) for row in known),
+        closest_ratio=min(
+            (row.distance_ratio for row in known if row.distance_ratio is not None), default=None
+        ),
+        highest_used_ratio=max(
+            (row.margin_ratio for row in known if row.margin_ratio is not None), default=None
+        ),
     )

@@ -205,3 +205,9 @@ def build_row(raw: dict[str, Any]) -> PositionRow:
 def venue_name(venue: str, rule: VenueRule | None) -> str:
     name = rule.name if rule else venue
     return f"{name} (demo)" if venue.startswith("demo-") else name
+
+
+def venue_label(venue: str) -> str:
+    """A venue's name without knowing the contract."""
+    rules = [rule for rule in (venue_rule(venue, kind) for kind in KINDS) if rule is not None]
+    return venue_name(venue, rules[0] if rules else None)

@@ -8,12 +8,14 @@ from decimal import Decimal
 from django.db import connection
 
 from advisors.jobs import ring_on_commit
+from margin.selectors.marks import known_instruments
 
 # Plain SQL: the web may add here and may not read back, which an ORM insert does.
 INSERT = """
 INSERT INTO margin_markintake
     (venue, symbol, source, sequence, price, low_price, high_price, source_at, posted_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())
+SELECT *, clock_timestamp() FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[],
+    %s::numeric[], %s::numeric[], %s::numeric[], %s::timestamptz[])
 """
 
 
@@ -29,14 +31,37 @@ class PostedMark:
     source_at: datetime
 
 
-def post_marks(marks: Sequence[PostedMark]) -> int:
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """How many marks were written down, and the places of those whose instrument nobody here holds."""
+
+    accepted: int
+    unknown: tuple[int, ...]
+
+
+def post_marks(marks: Sequence[PostedMark]) -> Posted:
+    """Write down the marks of instruments we list; a feed may know more of them, and is told which."""
+    known = known_instruments({(mark.venue, mark.symbol) for mark in marks})
+    unknown = tuple(place for place, mark in enumerate(marks) if (mark.venue, mark.symbol) not in known)
+    kept = [mark for mark in marks if (mark.venue, mark.symbol) in known]
+    if kept:
+        _write_down(kept)
+        ring_on_commit("take_in_marks")
+    return Posted(accepted=len(kept), unknown=unknown)
+
+
+def _write_down(marks: Sequence[PostedMark]) -> None:
     with connection.cursor() as cursor:
-        cursor.executemany(
+        cursor.execute(
             INSERT,
             [
-                (m.venue, m.symbol, m.source, m.sequence, m.price, m.low_price, m.high_price, m.source_at)
-                for m in marks
+                [mark.venue for mark in marks],
+                [mark.symbol for mark in marks],
+                [mark.source for mark in marks],
+                [mark.sequence for mark in marks],
+                [mark.price for mark in marks],
+                [mark.low_price for mark in marks],
+                [mark.high_price for mark in marks],
+                [mark.source_at for mark in marks],
             ],
         )
-    ring_on_commit("take_in_marks")
-    return len(marks)

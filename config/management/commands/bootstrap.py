@@ -36,6 +36,8 @@ class Command(BaseCommand):
         with psycopg.connect(conninfo, autocommit=True) as connection:
             bootstrap.make_roles(connection, passwords)
             made = bootstrap.make_database(connection, options["database"])
-        with psycopg.connect(make_conninfo(conninfo, dbname=options["database"]), autocommit=True) as connection:
+        with psycopg.connect(
+            make_conninfo(conninfo, dbname=options["database"]), autocommit=True
+        ) as connection:
             bootstrap.grant_defaults(connection)
         self.stdout.write(f"Database {options['database']}: {'made' if made else 'kept'}; roles set.")

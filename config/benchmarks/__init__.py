@@ -1,0 +1,1 @@
+"""What `manage.py benchmark NAME` runs: each prints what it measured, on what, and the ratios."""

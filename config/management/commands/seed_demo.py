@@ -1,0 +1,55 @@
+"""Makes the two demo firms with their book and the prices up to now; safe to repeat, keeps what is there."""
+
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from advisors.accounts import EmailTaken
+from config.demo import ledger
+from config.demo.book import build_book
+from config.demo.feed import Feed
+from config.demo.path import SPEED
+from config.demo.people import make_firms
+from margin.tasks import recompute
+
+
+class Command(BaseCommand):
+    help = "Make the two demo firms, their positions and the marks so far; run load_market first."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--speed", type=int, default=SPEED, help="times real speed, as for replay")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stored = ledger.read_last_tick()
+        if stored is not None:
+            self.stdout.write(
+                f"The demo is there already and is kept: run {stored.run_number}, tick {stored.index}."
+            )
+            return
+        begun = time.monotonic()
+        try:
+            feed, last = self.seed(options["speed"])
+        except ledger.NotSeeded as error:
+            raise CommandError(f"{error} (run load_market first)") from error
+        except EmailTaken as error:
+            raise CommandError(f"{error} signs in already, in a firm that is no demo") from error
+        self.stdout.write(
+            f"The demo is made: {len(feed.firms)} firms, {feed.sent} marks, {feed.booked} events, run "
+            f"{last.run_number}, tick {last.index}, in {time.monotonic() - begun:.1f} s."
+        )
+
+    def seed(self, speed: int) -> tuple[Feed, ledger.LastTick]:
+        """Firms first, marks last: what was cut short has no marks yet and is completed by the next try."""
+        make_firms(build_book())
+        feed = Feed(Path(settings.VAR_DIR) / "feed", speed=speed)
+        feed.resume()
+        last = feed.catch_up(timezone.now())
+        if last is None:
+            raise CommandError("another replay is at it")
+        recompute.run(by="worker")
+        return feed, last

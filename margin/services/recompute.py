@@ -1,0 +1,159 @@
+"""The sweep that brings every risk state up to date, and what it does with a firm or a position that fails."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+
+import structlog
+from django.conf import settings
+from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Least
+from django.utils import timezone
+
+from advisors.jobs import firm_scope
+from advisors.models import FirmRun
+from config.db.arrays import open_array_cursor
+from margin.selectors.book import Market, read_book, read_market
+from margin.services import quarantine
+from margin.services.risk import PLAN, compute_rows, quarantined_rows, replace_rows, write_rows
+
+log = structlog.get_logger(__name__)
+
+# Two connections keep the database busy while Python computes; for a few firms a second log-in costs more than it wins.
+CONNECTIONS, FIRMS_PER_CONNECTION = 2, 10
+OPENING = f"{PLAN}, (SELECT count(*) FROM margin_riskstate), EXISTS (SELECT FROM margin_quarantine)"  # noqa: S608
+MOST_ATTEMPTS = 1000
+# From this many failures of a firm on, its positions are computed one at a time.
+SINGLY_FROM = 2
+
+
+def recompute_all() -> int:
+    """Compute every open position of every firm; the number of rows written.
+
+    Firms that failed come last, so they delay nobody: first each alone, then one position at a time.
+    """
+    market = read_market(today=timezone.now().date())
+    runs = list(FirmRun.objects.order_by("attempts", "firm_id").values_list("firm_id", "attempts"))
+    calm = [firm_id for firm_id, attempts in runs if attempts == 0]
+    rows = 0
+    for start in range(0, len(calm), settings.SWEEP_FIRMS_PER_BATCH):
+        rows += _run_firms(calm[start : start + settings.SWEEP_FIRMS_PER_BATCH], market)
+    for firm_id, attempts in runs:
+        if 0 < attempts < SINGLY_FROM:
+            rows += _run_firms([firm_id], market)
+        elif attempts:
+            rows += _run_positions(firm_id, market)
+    return rows
+
+
+def recompute_firm(firm_id: int, market: Market) -> int:
+    """Every open position of one firm in one transaction; quarantined ones are unknown, closed ones have no row."""
+    overtaken: list[int] = []
+    with firm_scope(firm_id):
+        cursor = open_array_cursor(connection.connection)
+        cursor.execute(OPENING)
+        _, _, there, any_failed = cursor.fetchone()  # type: ignore[misc]
+        entries = quarantine.read_entries(cursor) if any_failed else []
+        held = [entry for entry in entries if entry.is_held]
+        overtaken = [entry.position_id for entry in entries if not entry.is_held]
+        rows = compute_rows(read_book(cursor, without=[entry.position_id for entry in held]), market)
+        if held:
+            rows += quarantined_rows([(entry.position_id, entry.client_id, entry.version) for entry in held])
+        replace_rows(cursor, rows, there=there)
+    if overtaken:
+        with firm_scope(firm_id):
+            quarantine.release(overtaken)
+    return len(rows)
+
+
+def _run_firms(firm_ids: Sequence[int], market: Market) -> int:
+    """Firms whose attempts are counted together, and committed before the work: a killed process leaves its trace."""
+    _count_attempt(firm_ids)
+    waiting: SimpleQueue[int] = SimpleQueue()
+    for firm_id in firm_ids:
+        waiting.put(firm_id)
+    helpers = min(CONNECTIONS, len(firm_ids) // FIRMS_PER_CONNECTION) - 1
+    done: dict[int, int] = {}
+    if helpers > 0:
+        with ThreadPoolExecutor(helpers) as pool:
+            helping = [pool.submit(_help, waiting, market) for _ in range(helpers)]
+            done |= _drain(waiting, market)
+            for helper in helping:
+                done |= helper.result()
+    else:
+        done = _drain(waiting, market)
+    _forget_attempts(done)
+    return sum(done.values())
+
+
+def _help(waiting: "SimpleQueue[int]", market: Market) -> dict[int, int]:
+    try:
+        return _drain(waiting, market)
+    finally:
+        connection.close()
+
+
+def _drain(waiting: "SimpleQueue[int]", market: Market) -> dict[int, int]:
+    """Take firms until none is left; rows written by firm, without those that failed."""
+    done: dict[int, int] = {}
+    while True:
+        try:
+            firm_id = waiting.get_nowait()
+        except Empty:
+            return done
+        try:
+            done[firm_id] = recompute_firm(firm_id, market)
+        except Exception as error:
+            _raise_if_disconnected()
+            log.exception("recompute_failed", firm_id=firm_id, error=type(error).__name__)
+
+
+def _run_positions(firm_id: int, market: Market) -> int:
+    """One position at a time, so that the one that fails is known by name and the others are computed."""
+    _count_attempt([firm_id])
+    with firm_scope(firm_id):
+        positions = quarantine.list_positions()
+    rows, failing = 0, 0
+    for position in positions:
+        if position.is_held:
+            continue
+        with firm_scope(firm_id):
+            quarantine.count_attempt(position)
+        try:
+            rows += _recompute_position(firm_id, position.position_id, market)
+        except Exception as error:
+            _raise_if_disconnected()
+            log.exception("position_failed", firm_id=firm_id, position_id=position.position_id)
+            with firm_scope(firm_id):
+                quarantine.note_error(position, error)
+            failing += position.attempts + 1 < settings.QUARANTINE_ATTEMPTS
+        else:
+            with firm_scope(firm_id):
+                quarantine.release([position.position_id])
+    if not failing:
+        _forget_attempts([firm_id])
+        rows = recompute_firm(firm_id, market)
+    return rows
+
+
+def _recompute_position(firm_id: int, position_id: int, market: Market) -> int:
+    with firm_scope(firm_id):
+        cursor = open_array_cursor(connection.connection)
+        rows = compute_rows(read_book(cursor, only=position_id), market)
+        write_rows(cursor, rows)
+    return len(rows)
+
+
+def _raise_if_disconnected() -> None:
+    """Called while an error is handled: with the database gone no firm and no position is to blame."""
+    if connection.connection is None or connection.connection.closed:
+        raise  # noqa: PLE0704  # the error that is being handled
+
+
+def _count_attempt(firm_ids: Sequence[int]) -> None:
+    FirmRun.objects.filter(firm_id__in=firm_ids).update(attempts=Least(F("attempts") + 1, MOST_ATTEMPTS))
+
+
+def _forget_attempts(firm_ids: Iterable[int]) -> None:
+    FirmRun.objects.filter(firm_id__in=list(firm_ids)).exclude(attempts=0).update(attempts=0)

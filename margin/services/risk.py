@@ -1,0 +1,152 @@
+"""Rows of the risk state: made from figures, written in bulk. A transaction that writes them writes nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from margin.engine.figures import compute_figures
+from margin.engine.reasons import Reason
+from margin.engine.rules import RULES
+from margin.engine.states import UNKNOWN
+from margin.engine.types import Figures, Float
+from margin.selectors.book import Book, Market
+
+# Column and its type, as RiskRows has them.
+COLUMNS = (
+    ("id", "bigint"),
+    ("client_id", "bigint"),
+    ("position_version", "int"),
+    ("mark_price", "float8"),
+    ("mark_sequence", "bigint"),
+    ("priced_at", "timestamptz"),
+    ("state", "smallint"),
+    ("reason", "smallint"),
+    ("liquidation_reason", "smallint"),
+    ("value", "float8"),
+    ("unrealised_pnl", "float8"),
+    ("equity", "float8"),
+    ("maintenance_margin", "float8"),
+    ("margin_ratio", "float8"),
+    ("liquidation_price", "float8"),
+    ("bankruptcy_price", "float8"),
+    ("distance_ratio", "float8"),
+    ("effective_leverage", "float8"),
+    ("max_loss", "float8"),
+)
+# The last columns are the engine's figures under their own names.
+FIGURES = 10
+NAMES = ", ".join(name for name, _ in COLUMNS)
+# unnest() stands in the select list, which walks the arrays in step; in FROM each would be written out first.
+UPDATE = f"""
+UPDATE margin_riskstate AS r SET computed_at = now(), {", ".join(f"{name} = n.{name}" for name, _ in COLUMNS[1:])}
+FROM (SELECT {", ".join(f"unnest(%s::{kind}[]) AS {name}" for name, kind in COLUMNS)}) AS n WHERE r.id = n.id
+"""  # noqa: S608  # put together from constants of the module
+# Row-level security makes the planner expect one row in the firm and compare each of its thousand with each new one.
+# Left with the hash join over the firm's part of the primary key, it cannot go wrong.
+PLAN = "SELECT set_config('enable_nestloop', 'off', true), set_config('enable_seqscan', 'off', true)"
+PLACES = f"(now(), {', '.join('%s' for _ in COLUMNS)})"
+ROWS_PER_INSERT = 500
+# now() is the moment the transaction began, so what this run did not write carries another.
+DELETE_OTHERS = "DELETE FROM margin_riskstate WHERE computed_at <> now()"
+
+
+@dataclass(frozen=True, slots=True)
+class RiskRows:
+    """Rows of margin_riskstate as columns, in the order of COLUMNS; masked = NULL."""
+
+    columns: tuple[NDArray[Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def pick(self, chosen: NDArray[np.bool_]) -> "RiskRows":
+        return RiskRows(tuple(column[chosen] for column in self.columns))
+
+    def __add__(self, more: "RiskRows") -> "RiskRows":
+        pairs = zip(self.columns, more.columns, strict=True)
+        return RiskRows(tuple(np.ma.concatenate(pair) for pair in pairs))  # type: ignore[no-untyped-call]
+
+
+def compute_rows(book: Book, market: Market) -> RiskRows:
+    """What is known of each position at the newest marks."""
+    place = market.find(book.instrument_id)
+    mark_price = market.mark_price[place]
+    figures = compute_figures(book.positions(market, place, mark_price), market.tiers, RULES)
+    unpriced = np.isnan(mark_price)
+    return RiskRows(
+        (
+            book.id,
+            book.client_id,
+            book.version,
+            _known(mark_price),
+            np.ma.masked_array(market.mark_sequence[place], unpriced),
+            np.ma.masked_array(market.priced_at[place], unpriced),
+            *figure_columns(figures),
+        )
+    )
+
+
+def figure_columns(figures: Figures) -> tuple[NDArray[Any], ...]:
+    """The columns from state on."""
+    codes = (figures.state, figures.reason, figures.liquidation_reason)
+    named = {column.name: getattr(figures, column.name) for column in fields(Figures)}
+    return (
+        *(code.astype(np.int16) for code in codes),
+        *(_known(named[name]) for name, _ in COLUMNS[-FIGURES:]),
+    )
+
+
+def quarantined_rows(held: Sequence[tuple[int, int, int]]) -> RiskRows:
+    """Rows of positions (id, client, version) that could not be computed time and again: unknown, and why."""
+    ids, clients, versions = np.array(held, dtype=np.int64).reshape(-1, 3).T
+    unknown, no_number = _known(np.full(len(ids), np.nan)), np.zeros(len(ids), dtype=np.int64)
+    no_moment = np.full(len(ids), np.datetime64("NaT", "us"))
+    codes = (UNKNOWN, Reason.QUARANTINED, Reason.QUARANTINED)
+    return RiskRows(
+        (
+            ids,
+            clients,
+            versions.astype(np.int32),
+            unknown,
+            np.ma.masked_array(no_number, np.isnat(no_moment)),
+            no_moment,
+            *(np.full(len(ids), code, dtype=np.int16) for code in codes),
+            *[unknown] * FIGURES,
+        )
+    )
+
+
+def replace_rows(cursor: Any, rows: RiskRows, *, there: int) -> None:
+    """Make these the rows of the firm, which has so many now."""
+    missing = write_rows(cursor, rows)
+    if there + missing != len(rows):
+        cursor.execute(DELETE_OTHERS)
+
+
+def write_rows(cursor: Any, rows: RiskRows) -> int:
+    """Bring these rows up to date and add those that are not there yet; how many that were."""
+    if len(rows):
+        cursor.execute(UPDATE, rows.columns)
+        if cursor.rowcount != len(rows):
+            return _insert_missing(cursor, rows)
+    return 0
+
+
+def _insert_missing(cursor: Any, rows: RiskRows) -> int:
+    cursor.execute("SELECT id FROM margin_riskstate WHERE id = ANY(%s)", [rows.columns[0]])
+    there = np.array([row[0] for row in cursor.fetchall()], dtype=np.int64)
+    missing = rows.pick(~np.isin(rows.columns[0], there))
+    for start in range(0, len(missing), ROWS_PER_INSERT):
+        some = [column[start : start + ROWS_PER_INSERT].tolist() for column in missing.columns]
+        values = [value for row in zip(*some, strict=True) for value in row]
+        places = ", ".join([PLACES] * len(some[0]))
+        statement = f"INSERT INTO margin_riskstate (computed_at, {NAMES}) VALUES {places}"  # noqa: S608  # as above
+        cursor.execute(statement, values, prepare=False)
+    return len(missing)
+
+
+def _known(values: Float) -> NDArray[Any]:
+    return np.ma.masked_array(values, np.isnan(values))

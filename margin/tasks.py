@@ -1,0 +1,14 @@
+"""The stages of the pipeline that belong to margin."""
+
+from advisors.jobs import sweep
+from margin import services
+
+
+@sweep("take_in_marks")
+def take_in_marks() -> int:
+    return services.take_in_posted_marks()
+
+
+@sweep("recompute")
+def recompute() -> int:
+    return services.recompute_all()

@@ -1,0 +1,180 @@
+"""The risk pages over HTTP: what each role sees, that nothing leaks, and that nothing unknown looks safe."""
+
+import json
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from advisors.accounts import User
+from tests.books import BTC, Book, make_book
+from tests.cast import Cast
+from tests.conftest import superuser_connection
+
+
+@pytest.fixture
+def book(cast: Cast) -> Book:
+    return make_book(cast)
+
+
+def browser(book: Book, role: str, firm: str = "ours") -> Client:
+    client = Client()
+    member = getattr(getattr(book.cast, firm), role)
+    client.force_login(User.objects.get(pk=member.user_id))
+    return client
+
+
+def page(client: Client, url: str, status: int = 200) -> str:
+    answer = client.get(url)
+    assert answer.status_code == status, url
+    return answer.content.decode()
+
+
+RISK_PAGES = ("/", "/positions", "/clients", "/live", "/positions/live", "/freshness")
+
+
+@pytest.mark.parametrize("url", RISK_PAGES)
+def test_page_shows_an_advisor_their_clients_only(book, url):
+    shown = page(browser(book, "advisor"), url)
+    assert "other_client of Northgate" not in shown
+    assert "Ashcombe" not in shown
+    if url != "/freshness":
+        assert "client of Northgate" in shown
+
+
+def test_compliance_reads_the_whole_firm_and_no_other(book):
+    shown = page(browser(book, "compliance"), "/positions")
+    assert shown.count("client of Northgate") >= 3
+    assert "other_client of Northgate" in shown
+    assert "Ashcombe" not in shown
+
+
+def test_home_counts_the_worst_first(book):
+    shown = page(browser(book, "advisor"), "/")
+    assert "<title>1 need you now" in shown
+    assert shown.index("ETHUSDT") < shown.index("All positions")
+
+
+def test_admin_sees_names_and_no_figures(book):
+    client = browser(book, "admin")
+    assert client.get("/").headers["Location"] == "/people"
+    shown = page(client, "/clients")
+    assert "client of Northgate" in shown
+    assert "not visible to your role" in shown
+    for url in ("/positions", f"/positions/{book.positions['healthy']}", f"/clients/{book.cast.ours.client}"):
+        assert client.get(url).status_code == 403
+
+
+@pytest.mark.parametrize("part", ["", "/live", "/price.json", "/used.json"])
+def test_foreign_position_is_the_same_as_one_that_never_was(book, part):
+    client = browser(book, "advisor")
+    answers = [
+        client.get(f"/positions/{public_id}{part}")
+        for public_id in (book.positions["theirs"], book.positions["colleagues"], uuid4())
+    ]
+    assert [answer.status_code for answer in answers] == [404, 404, 404]
+    assert len({answer.content for answer in answers}) == 1
+    assert client.get(f"/positions/{book.positions['healthy']}{part}").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["clients", "portfolios"])
+def test_foreign_client_and_portfolio_are_not_found(book, kind):
+    client = browser(book, "advisor")
+    ours, theirs = book.cast.ours, book.cast.theirs
+    known = {
+        "clients": (ours.client, theirs.client, ours.other_client),
+        "portfolios": tuple(
+            book.portfolios[key]
+            for key in (
+                f"{ours.id} {ours.client}",
+                f"{theirs.id} {theirs.client}",
+                f"{ours.id} {ours.other_client}",
+            )
+        ),
+    }[kind]
+    for suffix in ("", "/live"):
+        assert client.get(f"/{kind}/{known[0]}{suffix}").status_code == 200
+        assert {client.get(f"/{kind}/{public_id}{suffix}").status_code for public_id in known[1:]} == {404}
+
+
+def test_live_part_answers_204_until_the_next_run(book):
+    client = browser(book, "advisor")
+    shown = page(client, "/live")
+    run_id = shown.split('data-run="')[1].split('"')[0]
+    assert client.get("/live", {"v": run_id}).status_code == 204
+    book.mark(BTC, "50900")
+    book.recompute()
+    assert client.get("/live", {"v": run_id}).status_code == 200
+
+
+def test_emptied_risk_state_shows_no_green_no_zero_and_no_shorter_list(book):
+    client = browser(book, "compliance")
+    before = page(client, "/positions")
+    with superuser_connection(str(connection.settings_dict["NAME"])) as inside:
+        inside.execute("TRUNCATE margin_riskstate")
+    after = page(client, "/positions")
+    assert after.count('id="p-') == before.count('id="p-') == 3
+    assert 'class="state ok"' not in after
+    assert after.count("Not computed yet") >= 3
+    home = page(client, "/")
+    assert "<title>3 need you now" in home
+    assert "0 of 3 priced" in home
+
+
+def test_position_page_explains_its_liquidation_price(book):
+    shown = page(browser(book, "advisor"), f"/positions/{book.positions['close']}")
+    # q E − W − A over q (1 − m) with the tier of the shipped table: (30000 − 900) ÷ (10 × (1 − 0.004)).
+    assert "10 × 3,000 − 900 − 0" in shown
+    assert "10 × (1 − 0.004)" in shown
+    assert "2,921.68674699" in shown
+    assert "The stop protects nothing." in shown
+
+
+def test_figures_end_where_the_position_row_stands(book):
+    client = browser(book, "advisor")
+    price = json.loads(client.get(f"/positions/{book.positions['close']}/price.json").content)
+    used = json.loads(client.get(f"/positions/{book.positions['close']}/used.json").content)
+    row = json.loads(client.get(f"/api/v1/positions/{book.positions['close']}").content)
+    traces = {trace["name"]: trace for trace in price["data"]}
+    assert traces["Mark price"]["close"][-1] == float(row["mark_price"])
+    assert traces["Liquidation"]["y"][-1] == pytest.approx(float(row["liquidation_price"]), rel=1e-9)
+    history = {trace["name"]: trace for trace in used["data"]}["Maintenance used"]["y"]
+    assert history[-1] == pytest.approx(float(row["margin_ratio"]) * 100, rel=1e-12)
+    again = client.get(f"/positions/{book.positions['close']}/price.json", {"v": price["version"]})
+    assert again.status_code == 204
+
+
+@pytest.mark.parametrize("query", ["?state=green", "?after=x", "?venue=nowhere", "?client=1"])
+def test_positions_refuse_a_filter_they_do_not_know(book, query):
+    assert browser(book, "advisor").get(f"/positions{query}").status_code == 404
+
+
+@pytest.mark.parametrize("url", ["/", "/positions", "/clients", "client", "portfolio"])
+def test_queries_do_not_grow_with_the_rows(book, url):
+    ours = book.cast.ours
+    url = {
+        "client": f"/clients/{ours.client}",
+        "portfolio": f"/portfolios/{book.portfolios[f'{ours.id} {ours.client}']}",
+    }.get(url, url)
+
+    def count() -> int:
+        client = browser(book, "advisor")
+        client.get(url)
+        with CaptureQueriesContext(connection) as captured:
+            page(client, url)
+        return len(captured)
+
+    with superuser_connection(str(connection.settings_dict["NAME"])) as inside:
+        inside.execute(
+            "UPDATE portfolios_position SET closed_at = clock_timestamp() WHERE external_id = 'close'"
+        )
+    one_row = count()
+    with superuser_connection(str(connection.settings_dict["NAME"])) as inside:
+        inside.execute("UPDATE portfolios_position SET closed_at = NULL WHERE external_id = 'close'")
+    for name in ("second", "third"):
+        book.open(name, ours, "advisor", ours.client, BTC, side="long",
+                  quantity="2", entry_price="50000", isolated_wallet="60000")  # fmt: skip
+    book.recompute()
+    assert count() == one_row
