@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from rest_framework.permissions import BasePermission
@@ -17,7 +18,8 @@ from advisors.roles import Permission, may
 from advisors.scope import Scope
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+Answer = TypeVar("Answer", bound=HttpResponseBase)
+View = Callable[Concatenate[HttpRequest, P], Answer]
 
 # (url name, label, icon, permission): what a role may not open is not offered.
 NAVIGATION = (
@@ -55,6 +57,14 @@ def scope_of_request(request: HttpRequest) -> Scope | None:
     return getattr(request, "scope", None)
 
 
+def member_scope(request: HttpRequest) -> Scope:
+    """The scope of a request that stands behind requires()."""
+    scope = scope_of_request(request)
+    if scope is None:
+        raise PermissionDenied
+    return scope
+
+
 def _navigation(role: str, path: str) -> tuple[NavItem, ...]:
     items = []
     for name, label, icon, permission in NAVIGATION:
@@ -66,6 +76,8 @@ def _navigation(role: str, path: str) -> tuple[NavItem, ...]:
 
 
 def build_frame(request: HttpRequest, scope: Scope) -> Frame:
+    if scope.member_id is None:
+        raise PermissionDenied
     who = selectors.get_signed_in_member(scope.member_id)
     return Frame(
         member_name=who.name,
@@ -78,23 +90,39 @@ def build_frame(request: HttpRequest, scope: Scope) -> Frame:
     )
 
 
-def _sign_in_first(request: HttpRequest) -> HttpResponse:
-    url = f"{reverse(settings.LOGIN_URL)}?next={request.path}"
-    if request.headers.get("HX-Request") or request.path.endswith(".json"):
+def _is_poll(request: HttpRequest) -> bool:
+    return bool(request.headers.get("HX-Request")) or request.path.endswith(".json")
+
+
+def _page_behind(request: HttpRequest) -> str:
+    """Where to come back to: the path of the page, never that of a part of it, of a form's target or a query."""
+    if _is_poll(request):
+        page_url = request.headers.get("HX-Current-URL") or request.headers.get("Referer") or "/"
+        return urlsplit(page_url).path or "/"
+    return request.path if request.method in {"GET", "HEAD"} else "/"
+
+
+def sign_in_first(request: HttpRequest) -> HttpResponse:
+    try:
+        path = _page_behind(request)
+    except ValueError:  # urlsplit, of an address that is none
+        path = "/"
+    url = f"{reverse(settings.LOGIN_URL)}?{urlencode({'next': path})}"
+    if _is_poll(request):
         # A poll is no visitor: it must not be answered with a sign-in page swapped into a table.
         return HttpResponse(status=401, headers={"HX-Redirect": url})
     return redirect(url)
 
 
-def requires(permission: Permission) -> Callable[[View[P]], View[P]]:
+def requires(permission: Permission) -> Callable[[View[P, Answer]], View[P, Answer | HttpResponse]]:
     """Sign-in first, then the permission, then the view; the frame is fetched inside the view's transaction."""
 
-    def decorate(view: View[P]) -> View[P]:
+    def decorate(view: View[P, Answer]) -> View[P, Answer | HttpResponse]:
         @wraps(view)
-        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> Answer | HttpResponse:
             scope = scope_of_request(request)
             if scope is None:
-                return _sign_in_first(request)
+                return sign_in_first(request)
             if not may(scope.role, permission):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
@@ -108,14 +136,20 @@ def page(
     request: HttpRequest, template: str, context: Mapping[str, Any] | None = None, *, status: int = 200
 ) -> HttpResponse:
     """A whole page with its frame, rendered inside the transaction that carries the scope."""
-    scope = scope_of_request(request)
-    assert scope is not None, "page() is for views behind requires()"
-    return render(request, template, {"frame": build_frame(request, scope), **(context or {})}, status=status)
+    frame = build_frame(request, member_scope(request))
+    return render(request, template, {"frame": frame, **(context or {})}, status=status)
 
 
 class HasScope(BasePermission):
-    """For the API: a token that speaks for a member whose role may do what the view declares."""
+    """For the API: somebody whose role may do what the view declares."""
 
     def has_permission(self, request: Any, view: Any) -> bool:
         scope = scope_of_request(request)
         return scope is not None and may(scope.role, getattr(view, "permission", Permission.VIEW_RISK))
+
+
+class IsMember(BasePermission):
+    """For what every role may read, such as the description of the API."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return scope_of_request(request) is not None

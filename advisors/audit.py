@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from contextvars import ContextVar
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 
-# Where the act came from: web, api, task or command. Set by whoever opens the scope.
-origin: ContextVar[str] = ContextVar("audit_origin", default="command")
+from advisors.scope import origin
 
 INSERT = """
 INSERT INTO advisors_auditentry (at, member_id, origin, action, object_type, object_id, before, after)

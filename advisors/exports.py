@@ -2,7 +2,9 @@
 
 import csv
 import hashlib
+import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,14 +12,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-# Spreadsheets run what begins like this; the full-width twins are turned into the plain ones by some of them.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 PROGRESS_EVERY_ROWS = 5_000
+
+# What a formula begins with; spreadsheets take the full-width, small and raised twins for the plain ones.
+FORMULA_SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋"
+# A cell begins at the start of the text, and wherever a program that guesses another separator would begin one.
+FORMULA = re.compile(rf"(^|[;,|\t\r\n])(?=[\s\"']*[{FORMULA_SIGNS}])")
+LEADING_CONTROL = re.compile(r"^[\t\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: the attribute of the row it shows, its heading, and whether its cells are text."""
+    """One column: the attribute of the row it shows, its heading, and whether its cells are text, number or time."""
 
     key: str
     header: str
@@ -43,8 +49,16 @@ class WrittenFile:
 
 
 def inert(text: str) -> str:
-    """Text as it is stored, but never a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    """Text that no spreadsheet runs: an apostrophe stands before whatever could begin a formula."""
+    quoted = FORMULA.sub(r"\1'", text)
+    return f"'{quoted}" if LEADING_CONTROL.match(quoted) else quoted
+
+
+def plain_float(value: float) -> str:
+    """All its digits, no exponent; what is beyond any number by name."""
+    if math.isfinite(value):
+        return f"{Decimal(repr(value)):f}"
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
 def cell(value: object, kind: str) -> str:
@@ -58,8 +72,8 @@ def cell(value: object, kind: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return repr(value)
-    return inert(str(value)) if kind == "text" else str(value)
+        return plain_float(value)
+    return str(value) if isinstance(value, int) and kind == "number" else inert(str(value))
 
 
 class _Hashing:
@@ -78,10 +92,8 @@ class _Hashing:
 
 
 def write_csv(report: Report, path: Path, progress: Callable[[int], None]) -> WrittenFile:
-    """Write every row in constant memory; the file appears under its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_suffix(".part")
-    out = _Hashing(part)
+    """Write every row in constant memory and see it onto the disk; whoever calls gives the file its name."""
+    out = _Hashing(path)
     rows = 0
     try:
         writer = csv.writer(out, lineterminator="\r\n")
@@ -95,5 +107,14 @@ def write_csv(report: Report, path: Path, progress: Callable[[int], None]) -> Wr
         os.fsync(out.file.fileno())
     finally:
         out.file.close()
-    part.replace(path)
     return WrittenFile(rows=rows, bytes=out.bytes, sha256=out.digest.hexdigest())
+
+
+def name_for_good(part: Path, path: Path) -> None:
+    """Give a whole file its name, in a way that survives a power cut."""
+    part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

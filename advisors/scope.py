@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from django.db import connection
+
+# Where the work came from: web, api, task or command. Set by whoever opens the scope.
+origin: ContextVar[str] = ContextVar("origin", default="command")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ class ClientRow:
     reference: str
 
 
-def get_signed_in_member(member_id: int | None) -> SignedInMember:
-    member = Member.objects.values("name").get(pk=member_id)
+def get_signed_in_member(member_id: int) -> SignedInMember:
+    member = Member.objects.values("name").get(id=member_id)
     firm = Firm.objects.values("name", "is_demo", "time_zone").get()
     return SignedInMember(
         name=member["name"], firm_name=firm["name"], is_demo=firm["is_demo"], time_zone=firm["time_zone"]
@@ -64,6 +64,13 @@ def list_late_stages() -> tuple[LateStage, ...]:
 
 def list_clients() -> list[ClientRow]:
     rows = Client.objects.order_by("name", "id").values("id", "public_id", "name", "reference")
+    return [ClientRow(**row) for row in rows]
+
+
+def list_clients_after(public_id: UUID | None, *, limit: int) -> list[ClientRow]:
+    """Clients in force in the order of their public ids, from behind the one given."""
+    found = Client.objects.all() if public_id is None else Client.objects.filter(public_id__gt=public_id)
+    rows = found.order_by("public_id").values("id", "public_id", "name", "reference")[:limit]
     return [ClientRow(**row) for row in rows]
 
 
@@ -113,7 +120,7 @@ class ExportRow:
 
 
 class ExportNotFound(Exception):
-    """No such export in this firm."""
+    """No such export in this firm, or not one with a file yet."""
 
 
 def list_members() -> list[MemberRow]:
@@ -138,8 +145,9 @@ def list_assignments() -> list[AssignmentRow]:
 
 
 EXPORT_FIELDS = (
-    "public_id report state member__name requested_at finished_at rows_written rows_total bytes_written sha256 error"
-).split()
+    *("public_id", "report", "state", "member__name", "requested_at", "finished_at"),
+    *("rows_written", "rows_total", "bytes_written", "sha256", "error"),
+)
 
 
 def _export_row(values: dict[str, Any]) -> ExportRow:
@@ -152,8 +160,9 @@ def list_exports(limit: int = 50) -> list[ExportRow]:
     return [_export_row(row) for row in rows]
 
 
-def get_export(public_id: UUID) -> ExportRow:
-    row = ExportJob.objects.filter(public_id=public_id).values(*EXPORT_FIELDS).first()
+def get_finished_export(public_id: UUID) -> ExportRow:
+    """One whose file is whole and sealed."""
+    row = ExportJob.objects.filter(public_id=public_id, state="done").values(*EXPORT_FIELDS).first()
     if row is None:
         raise ExportNotFound
     return _export_row(row)

@@ -1,42 +1,38 @@
-"""API tokens: made once, shown once, kept as a digest, and turned into a scope on each request."""
+"""Who calls the API: the bearer of a token, or a signed-in browser, which only reads."""
 
-import hashlib
-import secrets
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from advisors import audit
-from advisors.scope import Scope, enter_scope
+from advisors.accounts import READ, TOKEN_MARK, digest_of, scope_of
+from advisors.scope import Scope, enter_scope, origin
 
-PREFIX = "bkh_"
-INGEST, READ = "ingest", "read"
-
-
-def make_token() -> tuple[str, bytes]:
-    """A fresh token and the digest to keep of it."""
-    token = PREFIX + secrets.token_urlsafe(32)
-    return token, digest_of(token)
+MAX_HEADER_LENGTH = 128
+SESSION = "session"
+# What a browser says of a request that a page of ours makes, or that somebody types; old ones say nothing.
+OWN_ORIGIN = {"same-origin", "none", ""}
 
 
-def digest_of(token: str) -> bytes:
-    # The token is 256 random bits: a plain hash cannot be searched, and costs nothing on each request.
-    return hashlib.sha256(token.encode()).digest()
+def _act_as(request: Request, scope: Scope) -> None:
+    enter_scope(scope)
+    request._request.scope = scope  # type: ignore[attr-defined]  # noqa: SLF001  # the one the middleware made
 
 
 class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer bkh_…`; the firm, the member and the role come from the database, never from the call."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        origin.set("api")
         header = request.headers.get("Authorization", "")
         if not header:
             return None
         word, _, token = header.partition(" ")
-        if word.lower() != "bearer" or not token.startswith(PREFIX) or len(token) > 128:
+        if word.lower() != "bearer" or not token.startswith(TOKEN_MARK) or len(header) > MAX_HEADER_LENGTH:
             raise AuthenticationFailed("a bearer token is expected")
         with connection.cursor() as cursor:
             cursor.execute("SELECT * FROM app_authenticate_token(%s)", [digest_of(token)])
@@ -44,15 +40,31 @@ class TokenAuthentication(BaseAuthentication):
         if row is None:
             raise AuthenticationFailed("the token is unknown, expired or revoked")
         purpose, firm_id, member_id, role = row
-        audit.origin.set("api")
         if purpose == READ:
-            scope = Scope(firm_id, member_id, role)
-            enter_scope(scope)
-            request._request.scope = scope  # type: ignore[attr-defined]  # noqa: SLF001
-        return None if purpose not in (READ, INGEST) else (None, purpose)
+            _act_as(request, Scope(firm_id, member_id, role))
+        return None, purpose
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+class SessionReads(BaseAuthentication):
+    """A signed-in browser reads what its pages show; what writes takes a token, which no other site can send."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        if (
+            request.method not in {"GET", "HEAD"}
+            or request.headers.get("Sec-Fetch-Site", "") not in OWN_ORIGIN
+        ):
+            return None
+        scope = scope_of(request._request.user)  # noqa: SLF001  # request.user would ask this very method
+        if scope is None:
+            return None
+        _act_as(request, scope)
+        return None, SESSION
+
+
+AUTHENTICATION = (TokenAuthentication, SessionReads)
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -61,3 +73,11 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer"}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "advisors.tokens.SessionReads"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -11,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from advisors import accounts, audit, selectors, services
-from advisors.access import page, requires, scope_of_request
+from advisors.access import member_scope, page, requires
 from advisors.forms import AssignmentForm, ClientForm, ExportForm, MemberForm
 from advisors.roles import Permission
 
@@ -61,11 +62,8 @@ def _client_form(request: HttpRequest, form: ClientForm, client: selectors.Clien
 @require_GET
 @requires(Permission.MANAGE_PEOPLE)
 def people(request: HttpRequest) -> HttpResponse:
-    scope = scope_of_request(request)
-    assert scope is not None
-    return page(
-        request, "advisors/people.html", {"members": selectors.list_members(), "own_id": scope.member_id}
-    )
+    context = {"members": selectors.list_members(), "own_id": member_scope(request).member_id}
+    return page(request, "advisors/people.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -73,10 +71,8 @@ def people(request: HttpRequest) -> HttpResponse:
 def member_new(request: HttpRequest) -> HttpResponse:
     form = MemberForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        scope = scope_of_request(request)
-        assert scope is not None
         try:
-            member = services.add_member(firm_id=scope.firm_id, **form.cleaned_data)
+            member = services.add_member(firm_id=member_scope(request).firm_id, **form.cleaned_data)
         except accounts.EmailTaken:
             # The same words whichever firm the address is in: nobody learns that another exists.
             form.add_error("email", "This address cannot be added.")
@@ -103,12 +99,17 @@ def member_restore(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 
 def _set_suspended(request: HttpRequest, public_id: UUID, *, suspended: bool) -> HttpResponse:
+    own_id = member_scope(request).member_id
     try:
-        services.set_member_suspended(public_id=public_id, suspended=suspended, now=timezone.now())
+        services.set_member_suspended(public_id=public_id, suspended=suspended, by=own_id, now=timezone.now())
     except services.MemberNotFound as error:
         raise Http404 from error
+    except services.NoLongerAdmin as error:
+        raise PermissionDenied from error
     except services.LastAdmin:
         messages.error(request, "A firm keeps at least one active admin; add another one first.")
+    except services.OwnAccount:
+        messages.error(request, "Nobody suspends themselves; another admin of the firm can.")
     return redirect("advisors:people")
 
 
@@ -146,28 +147,40 @@ def unassign(request: HttpRequest) -> HttpResponse:
     form = AssignmentForm(request.POST)
     if not form.is_valid():
         raise Http404
-    services.end_assignment(
-        client_public_id=form.cleaned_data["client"],
-        member_public_id=form.cleaned_data["member"],
-        now=timezone.now(),
-    )
+    try:
+        services.end_assignment(
+            client_public_id=form.cleaned_data["client"],
+            member_public_id=form.cleaned_data["member"],
+            now=timezone.now(),
+        )
+    except (selectors.ClientNotFound, services.MemberNotFound) as error:
+        raise Http404 from error
     return redirect("advisors:assignments")
 
 
 @require_GET
 @requires(Permission.EXPORT)
 def exports(request: HttpRequest) -> HttpResponse:
-    return page(request, "advisors/exports.html", {"exports": selectors.list_exports(), "form": ExportForm()})
+    return _exports_page(request)
+
+
+def _exports_page(request: HttpRequest, *, status: int = 200) -> HttpResponse:
+    context = {"exports": selectors.list_exports(), "form": ExportForm()}
+    return page(request, "advisors/exports.html", context, status=status)
 
 
 @require_POST
 @requires(Permission.EXPORT)
 def export_request(request: HttpRequest) -> HttpResponse:
     form = ExportForm(request.POST)
-    scope = scope_of_request(request)
-    if not form.is_valid() or scope is None or scope.member_id is None:
+    member_id = member_scope(request).member_id
+    if not form.is_valid() or member_id is None:
         raise Http404
-    services.request_export(report=form.cleaned_data["report"], member_id=scope.member_id)
+    try:
+        services.request_export(report=form.cleaned_data["report"], member_id=member_id)
+    except services.TooManyExports:
+        messages.error(request, "Enough of your exports are waiting; ask again when one of them is done.")
+        return _exports_page(request, status=429)
     return redirect("advisors:exports")
 
 
@@ -179,14 +192,14 @@ def export_status(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @requires(Permission.EXPORT)
-def export_download(request: HttpRequest, public_id: UUID) -> FileResponse | HttpResponse:
-    scope = scope_of_request(request)
-    assert scope is not None
+def export_download(request: HttpRequest, public_id: UUID) -> FileResponse:
     try:
-        export = selectors.get_export(public_id)
-        file = services.export_path(scope.firm_id, public_id).open("rb")
+        export = selectors.get_finished_export(public_id)
+        file = services.export_path(member_scope(request).firm_id, public_id).open("rb")
     except (selectors.ExportNotFound, FileNotFoundError) as error:
         raise Http404 from error
-    audit.record("export downloaded", object_type="export", object_id=public_id)
+    audit.record(
+        "export downloaded", object_type="export", object_id=public_id, after={"sha256": export.sha256}
+    )
     name = f"{export.report}-{export.requested_at:%Y%m%dT%H%M%SZ}.csv"
     return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")

@@ -21,7 +21,9 @@ PROCESS_LOGINS = {
 }
 BULKHEAD_PROCESS = env.str("BULKHEAD_PROCESS", default="web")
 if BULKHEAD_PROCESS not in PROCESS_LOGINS:
-    raise environ.ImproperlyConfigured(f"BULKHEAD_PROCESS={BULKHEAD_PROCESS!r} is none of {', '.join(PROCESS_LOGINS)}")
+    raise environ.ImproperlyConfigured(
+        f"BULKHEAD_PROCESS={BULKHEAD_PROCESS!r} is none of {', '.join(PROCESS_LOGINS)}"
+    )
 
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY and BULKHEAD_PROCESS != "bootstrap":
@@ -144,7 +146,9 @@ SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_TLS
 SECURE_SSL_REDIRECT = SECURE_TLS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("TRUST_PROXY", default=False) else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("TRUST_PROXY", default=False) else None
+)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024
@@ -167,7 +171,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["advisors.tokens.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["advisors.access.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["advisors.parsers.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "rest_framework.views.exception_handler",
     "UNAUTHENTICATED_USER": None,

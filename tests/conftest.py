@@ -99,7 +99,9 @@ KEPT_TABLES = {"django_migrations", "django_content_type", "auth_permission"}
 
 def _empty_tables(database: str) -> None:
     with superuser_connection(database) as inside:
-        tables = [row[0] for row in inside.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+        tables = [
+            row[0] for row in inside.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        ]
         listed = sql.SQL(", ").join(sql.Identifier(name) for name in sorted(set(tables) - KEPT_TABLES))
         inside.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(listed))
 

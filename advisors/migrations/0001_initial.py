@@ -1,12 +1,13 @@
 """Firms, people, clients, assignments, audit and exports; the functions of the scope come first."""
 
-import advisors.models
+import uuid
+
 import django.db.models.deletion
 import django.db.models.functions.text
-import uuid
 from django.conf import settings
 from django.db import migrations, models
 
+import advisors.models
 from config.db.functions import DROP_SCOPE_FUNCTIONS, SCOPE_FUNCTIONS
 
 

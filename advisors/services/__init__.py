@@ -1,11 +1,13 @@
 """Writes of firms, people, clients, assignments and exports; each records what it did."""
 
-from advisors.services.exports import UnknownReport, export_path, request_export, run_exports
+from advisors.services.exports import TooManyExports, UnknownReport, export_path, request_export, run_exports
 from advisors.services.people import (
     LastAdmin,
     MemberNotFound,
     NewMember,
+    NoLongerAdmin,
     NotAnAdvisor,
+    OwnAccount,
     ReferenceTaken,
     add_member,
     assign_client,
@@ -15,14 +17,18 @@ from advisors.services.people import (
     end_assignment,
     set_member_suspended,
 )
-from advisors.services.tokens import create_ingest_token, create_read_token
+from advisors.services.tokens import TokenNotFound, create_ingest_token, create_read_token, revoke_token
 
 __all__ = [
     "LastAdmin",
     "MemberNotFound",
     "NewMember",
+    "NoLongerAdmin",
     "NotAnAdvisor",
+    "OwnAccount",
     "ReferenceTaken",
+    "TokenNotFound",
+    "TooManyExports",
     "UnknownReport",
     "add_member",
     "assign_client",
@@ -34,6 +40,7 @@ __all__ = [
     "end_assignment",
     "export_path",
     "request_export",
+    "revoke_token",
     "run_exports",
     "set_member_suspended",
 ]

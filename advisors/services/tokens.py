@@ -6,35 +6,38 @@ from django.db import transaction
 from django.utils import timezone
 
 from advisors import accounts, audit
-from advisors.models import ApiToken
-from advisors.scope import open_scope
+from advisors.accounts import INGEST, READ, TOKEN_MARK, digest_of, make_token
+from advisors.models import ApiToken, Member
+from advisors.scope import Scope, open_scope
 from advisors.services.people import MemberNotFound
-from advisors.tokens import INGEST, PREFIX, READ, make_token
 
-SHOWN_CHARACTERS = len(PREFIX) + 4
+SHOWN_CHARACTERS = len(TOKEN_MARK) + 4
+
+
+class TokenNotFound(Exception):
+    """No such token, or one that is revoked already."""
 
 
 def create_read_token(*, email: str, expires_at: datetime) -> str:
     """A token that reads what the member may read, for as long as the member may."""
     holder = accounts.token_holder(email)
-    if holder is None:
+    if holder is None or holder.scope.member_id is None:
         raise MemberNotFound(email)
     token, digest = make_token()
-    with open_scope(holder.scope), transaction.atomic():
+    shown = token[:SHOWN_CHARACTERS]
+    with transaction.atomic():
         ApiToken.objects.create(
             digest=digest,
-            prefix=token[:SHOWN_CHARACTERS],
+            prefix=shown,
             purpose=READ,
             firm_id=holder.scope.firm_id,
             member_id=holder.scope.member_id,
             user_id=holder.user_id,
-            label=email,
+            label=email[:120],
             created_at=timezone.now(),
             expires_at=expires_at,
         )
-        audit.record(
-            "token made", object_type="member", object_id=email, after={"prefix": token[:SHOWN_CHARACTERS]}
-        )
+        _record("token made", holder.scope.firm_id, holder.scope.member_id, shown)
     return token
 
 
@@ -50,3 +53,22 @@ def create_ingest_token(*, label: str, expires_at: datetime) -> str:
         expires_at=expires_at,
     )
     return token
+
+
+def revoke_token(*, token: str) -> None:
+    """From its next use on the token opens nothing."""
+    with transaction.atomic():
+        known = ApiToken.objects.select_for_update().filter(digest=digest_of(token), revoked_at=None).first()
+        if known is None:
+            raise TokenNotFound
+        known.revoked_at = timezone.now()
+        known.save(update_fields=["revoked_at"])
+        if known.firm_id is not None and known.member_id is not None:
+            _record("token revoked", known.firm_id, known.member_id, known.prefix)
+
+
+def _record(action: str, firm_id: int, member_id: int, shown: str) -> None:
+    """By an operator, in the trail of the firm whose member the token speaks for."""
+    with open_scope(Scope.system(firm_id)), transaction.atomic():
+        public_id = Member.objects.values_list("public_id", flat=True).get(pk=member_id)
+        audit.record(action, object_type="member", object_id=public_id, after={"token": f"{shown}…"})

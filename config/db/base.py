@@ -1,9 +1,11 @@
 """Django's PostgreSQL backend, sending the scope as the first statement of every outermost transaction."""
 
 import re
-from typing import Any
+from contextlib import suppress
 
+import psycopg
 from django.db.backends.postgresql import base
+from psycopg.pq import TransactionStatus
 
 # SET takes no bound parameter, so what may stand in it is spelled out here.
 SCOPE_FORM = re.compile(r"[0-9]{1,19}\|[0-9]{0,19}\|(?:advisor|compliance|admin|system)")
@@ -19,15 +21,36 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if scope_text and not SCOPE_FORM.fullmatch(scope_text):
             raise ValueError("a scope is firm|member|role")
         former, self.scope_text = self.scope_text, scope_text
-        if self.in_atomic_block and not self.needs_rollback and self.connection is not None:
-            self._send_scope()
+        # Leaving a scope must not hide the error that made us leave. A SET that fails breaks the transaction:
+        # nothing more is answered in it, and what brings it back sends the scope again.
+        with suppress(psycopg.Error):
+            self._renew_scope()
         return former
 
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
     ) -> None:
         super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
-        if not autocommit and self.scope_text:
+        if autocommit or not self.scope_text:
+            return
+        try:
+            with self.wrap_database_errors:
+                self._send_scope()
+        except BaseException:
+            # Half begun, Django would take it for a transaction of ours and ask its questions without a scope.
+            self.close()
+            raise
+
+    def savepoint_rollback(self, sid: str) -> None:
+        # The server goes back to the scope of the moment the savepoint was set, which may be another by now.
+        super().savepoint_rollback(sid)
+        with self.wrap_database_errors:
+            self._renew_scope()
+
+    def _renew_scope(self) -> None:
+        """Inside a transaction that still answers, whoever began it."""
+        raw = self.connection
+        if raw is not None and raw.info.transaction_status == TransactionStatus.INTRANS:
             self._send_scope()
 
     def _send_scope(self) -> None:

@@ -8,7 +8,11 @@ LOGINS = ("web", "worker", "migrate")
 # A runaway statement or a forgotten transaction must not hold up everybody else.
 LOGIN_SETTINGS = {
     "web": {"statement_timeout": "15s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s"},
-    "worker": {"statement_timeout": "60s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"},
+    "worker": {
+        "statement_timeout": "60s",
+        "lock_timeout": "10s",
+        "idle_in_transaction_session_timeout": "60s",
+    },
     "migrate": {"lock_timeout": "10s"},
 }
 
@@ -20,8 +24,10 @@ def _make_role(connection: psycopg.Connection, name: str, password: str | None) 
     verb = "ALTER" if exists else "CREATE"
     connection.execute(sql.SQL(f"{verb} ROLE {{}} {attributes}").format(sql.Identifier(name)))
     if password is not None:
+        # Sent as its verifier, so that no server log ever holds the password.
+        verifier = connection.pgconn.encrypt_password(password.encode(), name.encode()).decode()
         connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(password))
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier))
         )
 
 
@@ -37,14 +43,13 @@ def make_roles(connection: psycopg.Connection, passwords: dict[str, str]) -> Non
                     sql.Identifier(name), sql.Identifier(setting), sql.Literal(value)
                 )
             )
-    # Scopes stand in statement texts; no other session of the login gets to read them.
+    # Scopes and clients' figures stand in statement texts: no other session and no server log gets to read them.
     for login in ("web", "worker"):
         connection.execute(f"ALTER ROLE bulkhead_{login} SET track_activities = off")
-    connection.execute(f"GRANT {OWNER} TO bulkhead_migrate WITH INHERIT FALSE, SET TRUE" if _since_16(connection) else f"GRANT {OWNER} TO bulkhead_migrate")
-
-
-def _since_16(connection: psycopg.Connection) -> bool:
-    return connection.info.server_version >= 160000
+        connection.execute(f"ALTER ROLE bulkhead_{login} SET log_min_error_statement = panic")
+    # From 16 on a membership may be for SET ROLE alone: as itself, migrate then has none of the owner's rights.
+    terms = " WITH INHERIT FALSE, SET TRUE" if connection.info.server_version >= 160000 else ""
+    connection.execute(f"GRANT {OWNER} TO bulkhead_migrate{terms}")
 
 
 def make_database(connection: psycopg.Connection, name: str) -> bool:
@@ -74,5 +79,5 @@ def grant_defaults(connection: psycopg.Connection) -> None:
     connection.execute(
         f"{defaults} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO bulkhead_web, bulkhead_worker"
     )
-    connection.execute(f"{defaults} GRANT USAGE, SELECT ON SEQUENCES TO bulkhead_web, bulkhead_worker")
+    connection.execute(f"{defaults} GRANT USAGE ON SEQUENCES TO bulkhead_web, bulkhead_worker")
     connection.execute(f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")

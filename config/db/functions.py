@@ -1,16 +1,18 @@
 """The SQL of the wall's functions: who is in force, and the few things done on a caller's behalf."""
 
-# The bodies of these three are the one place where a scope is read and verified.
+# The bodies of these are the one place where a scope is read and verified. Parallel plans are allowed, but the
+# scope is read by their leader alone.
 SCOPE_FUNCTIONS = """
 CREATE FUNCTION app_scope_part(part int) RETURNS text
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE scope text := current_setting('app.scope', true);
 BEGIN
     -- After a commit the setting reads '' and not NULL; both mean that nobody opened a scope.
     IF scope IS NULL OR scope = '' THEN
         RAISE EXCEPTION 'no scope is open: tenant data cannot be touched' USING ERRCODE = '42501';
     END IF;
-    IF scope !~ '^[0-9]{1,19}\\|[0-9]{0,19}\\|(advisor|compliance|admin|system)$' THEN
+    -- [|] and not a backslash, whose meaning a session can change.
+    IF scope !~ '^[0-9]{1,19}[|][0-9]{0,19}[|](advisor|compliance|admin|system)$' THEN
         RAISE EXCEPTION 'the scope is malformed' USING ERRCODE = '42501';
     END IF;
     IF split_part(scope, '|', 3) = 'system' AND session_user <> 'bulkhead_worker' THEN
@@ -20,15 +22,15 @@ BEGIN
 END $$;
 
 CREATE FUNCTION app_firm() RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
 $$ SELECT public.app_scope_part(1)::bigint $$;
 
 CREATE FUNCTION app_member() RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
 $$ SELECT NULLIF(public.app_scope_part(2), '')::bigint $$;
 
 CREATE FUNCTION app_role() RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
 $$ SELECT public.app_scope_part(3) $$;
 
 REVOKE EXECUTE ON FUNCTION app_scope_part(int), app_firm(), app_member(), app_role() FROM PUBLIC;
@@ -59,7 +61,7 @@ GRANT EXECUTE ON FUNCTION app_create_client(uuid, text, text) TO bulkhead_web;
 DROP_CREATE_CLIENT = "DROP FUNCTION app_create_client(uuid, text, text);"
 
 # A token names its firm before any scope exists; this is the only way from a digest to a member.
-AUTHENTICATE_TOKEN = """
+AUTHENTICATE = """
 CREATE FUNCTION app_authenticate_token(given_digest bytea)
 RETURNS TABLE (purpose text, firm_id bigint, member_id bigint, role text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -72,4 +74,4 @@ $$;
 REVOKE EXECUTE ON FUNCTION app_authenticate_token(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION app_authenticate_token(bytea) TO bulkhead_web;
 """
-DROP_AUTHENTICATE_TOKEN = "DROP FUNCTION app_authenticate_token(bytea);"
+DROP_AUTHENTICATE = "DROP FUNCTION app_authenticate_token(bytea);"

@@ -17,17 +17,22 @@ def _roles(role_names: Iterable[str]) -> str:
     return f"(SELECT app_role()) IN ({listed})"
 
 
-def _keys(table: str, foreign_keys: Mapping[str, str]) -> list[str]:
+def _keys(
+    table: str, foreign_keys: Mapping[str, str], book_keys: Mapping[str, str], *, book_key: bool
+) -> list[str]:
     # Row-level security does not cover foreign-key checks: with firm_id in the key the database itself
-    # refuses a row that points into another firm.
+    # refuses a row that points into another firm, and with client_id in it one that points into another book.
     statements = [
         f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey, ADD CONSTRAINT {table}_pkey PRIMARY KEY (firm_id, id)",
     ]
-    for column, target in foreign_keys.items():
-        statements.append(
-            f"ALTER TABLE {table} ADD CONSTRAINT {table}_{column}_fk FOREIGN KEY (firm_id, {column}) "
-            f"REFERENCES {target} (firm_id, id) DEFERRABLE INITIALLY DEFERRED"
-        )
+    if book_key:
+        statements.append(f"ALTER TABLE {table} ADD CONSTRAINT {table}_book UNIQUE (firm_id, client_id, id)")
+    for within, keys in (("firm_id", foreign_keys), ("firm_id, client_id", book_keys)):
+        statements += [
+            f"ALTER TABLE {table} ADD CONSTRAINT {table}_{column}_fk FOREIGN KEY ({within}, {column}) "
+            f"REFERENCES {target} ({within}, id) DEFERRABLE INITIALLY DEFERRED"
+            for column, target in keys.items()
+        ]
     return statements
 
 
@@ -77,12 +82,18 @@ def tenant_table(
     writers: Iterable[str],
     readers: Iterable[str] = (),
     foreign_keys: Mapping[str, str] | None = None,
+    book_keys: Mapping[str, str] | None = None,
+    book_key: bool = False,
     client: str | None = None,
     seen_by_admins: bool = False,
 ) -> RunSQL:
-    """Composite keys, the firm policy, the book policy (client: the column with the client) and who may write."""
+    """Composite keys, the firm policy, the book policy and who may write.
+
+    client is the column with the client; foreign_keys stay within the firm, book_keys also within the client's
+    rows; book_key makes the table one that book_keys may point at.
+    """
     statements = [
-        *_keys(table, foreign_keys or {}),
+        *_keys(table, foreign_keys or {}, book_keys or {}, book_key=book_key),
         *_firm_policy(table, "firm_id"),
         *_book_policy(table, client, seen_by_admins),
         *_role_policies(table, writers=writers, readers=readers),
@@ -98,7 +109,17 @@ def owned_by_member(table: str) -> RunSQL:
         "((SELECT app_role()) = 'advisor' AND member_id = (SELECT app_member()))"
     )
     return RunSQL(
-        f"CREATE POLICY own ON {table} AS RESTRICTIVE TO {APP_ROLES} USING ({rule}) WITH CHECK ({rule})", RunSQL.noop
+        f"CREATE POLICY own ON {table} AS RESTRICTIVE TO {APP_ROLES} USING ({rule}) WITH CHECK ({rule})",
+        RunSQL.noop,
+    )
+
+
+def signed_by_member(table: str) -> RunSQL:
+    """Nobody adds a row in another's name: member_id is that of the scope, none for the system."""
+    return RunSQL(
+        f"CREATE POLICY signed ON {table} AS RESTRICTIVE FOR INSERT TO {APP_ROLES} "
+        "WITH CHECK (NOT (member_id IS DISTINCT FROM (SELECT app_member())))",
+        RunSQL.noop,
     )
 
 

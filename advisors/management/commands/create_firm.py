@@ -12,6 +12,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from advisors import accounts, services
+from advisors.forms import MemberForm, NameField
+from advisors.roles import Role
 from advisors.scope import Scope, open_scope
 
 
@@ -30,27 +32,37 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["time_zone"] not in zoneinfo.available_timezones():
-            raise CommandError(f"--time-zone: {options['time_zone']!r} is no known zone")
+        name, admin = self._checked(options)
         password = self._password() if options["ask_password"] else None
         try:
             with transaction.atomic():
-                firm_id = services.create_firm(name=options["name"], time_zone=options["time_zone"])
+                firm_id = services.create_firm(name=name, time_zone=options["time_zone"])
                 with open_scope(Scope.system(firm_id)):
-                    member = services.add_member(
-                        firm_id=firm_id,
-                        name=options["admin_name"],
-                        email=options["admin_email"],
-                        role="admin",
-                        password=password,
-                    )
+                    member = services.add_member(firm_id=firm_id, **admin, password=password)
         except accounts.EmailTaken as error:
             raise CommandError(f"--admin-email: somebody already signs in as {error}") from error
-        self.stdout.write(f"Firm {options['name']!r} made, with {options['admin_email']} as its first admin.")
+        self.stdout.write(f"Firm {name!r} made, with {admin['email']} as its first admin.")
         if password is None:
-            self.stdout.write(
-                f"They set a password at {settings.BASE_URL}{accounts.password_link(member.user_id)}"
+            link = accounts.password_link(member.user_id)
+            self.stdout.write(f"They set a password at {settings.BASE_URL}{link}")
+
+    @staticmethod
+    def _checked(options: dict[str, Any]) -> tuple[str, dict[str, str]]:
+        """The firm's name and its admin, by the rules of the pages."""
+        if options["time_zone"] not in zoneinfo.available_timezones():
+            raise CommandError(f"--time-zone: {options['time_zone']!r} is no known zone")
+        try:
+            name: str = NameField(max_length=120).clean(options["name"])
+        except ValidationError as error:
+            raise CommandError(f"name: {'; '.join(error.messages)}") from error
+        form = MemberForm(
+            {"name": options["admin_name"], "email": options["admin_email"], "role": Role.ADMIN.value}
+        )
+        if not form.is_valid():
+            raise CommandError(
+                "; ".join(f"--admin-{field}: {said.as_text()}" for field, said in form.errors.items())
             )
+        return name, form.cleaned_data
 
     @staticmethod
     def _password() -> str:

@@ -8,6 +8,8 @@ from django.utils import timezone
 
 from advisors import services
 
+MOST_DAYS = 3660
+
 
 class Command(BaseCommand):
     help = "Make an API token and print it once: --as EMAIL reads as that member, --ingest NAME posts marks."
@@ -19,12 +21,16 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=int, default=365, help="how long it is good for")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if not 1 <= options["days"] <= MOST_DAYS:
+            raise CommandError(f"--days: from 1 to {MOST_DAYS}")
+        if options["ingest"] is not None and not 1 <= len(options["ingest"].strip()) <= 120:
+            raise CommandError("--ingest: a name of 1 to 120 characters")
         expires_at = timezone.now() + timedelta(days=options["days"])
         try:
-            if options["email"]:
+            if options["email"] is not None:
                 token = services.create_read_token(email=options["email"], expires_at=expires_at)
             else:
-                token = services.create_ingest_token(label=options["ingest"], expires_at=expires_at)
+                token = services.create_ingest_token(label=options["ingest"].strip(), expires_at=expires_at)
         except services.MemberNotFound as error:
             raise CommandError(f"--as: nobody signs in as {options['email']}") from error
         self.stdout.write(token)

@@ -1,0 +1,175 @@
+"""What every part of the API shares: who may call, how a query is read, how numbers are written, how lists go on."""
+
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from django.core.signing import BadSignature, Signer
+from drf_spectacular.utils import OpenApiResponse, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from advisors.access import member_scope
+from advisors.exports import plain_float
+from advisors.roles import Permission
+from advisors.tokens import AUTHENTICATION
+
+MAX_ROWS = 500
+MAX_DECIMALS = 18
+PLAIN_NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,21})?")
+REFUSALS = {
+    400: "Something of the call is not understood; the answer names it.",
+    401: "No token, or one that is unknown, expired or revoked.",
+    403: "The token's member or purpose may not do this.",
+    404: "Nothing of this id within the token's reach.",
+}
+
+
+def answers(found: Any, *, status: int = 200, missing: bool = False) -> dict[int, Any]:
+    """For the description of the API: what comes back, and the refusals that may."""
+    refusals = {
+        code: OpenApiResponse(description=why) for code, why in REFUSALS.items() if code != 404 or missing
+    }
+    return {status: found, **refusals}
+
+
+class Endpoint(APIView):
+    """A view of the API; a subclass says which permission it takes."""
+
+    authentication_classes = AUTHENTICATION
+    http_method_names = ["get", "head", "post"]
+    permission = Permission.VIEW_RISK
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields it does not know: a misspelt filter must not return everything."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = sorted(set(data) - set(self.fields))
+            if unknown:
+                raise serializers.ValidationError({name: ["unknown"] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class NoQuery(StrictSerializer):
+    """For what takes no parameters."""
+
+
+class ListQuery(StrictSerializer):
+    limit = serializers.IntegerField(
+        required=False, default=100, min_value=1, max_value=MAX_ROWS, help_text="Rows to a page."
+    )
+    cursor = serializers.CharField(
+        required=False,
+        default="",
+        max_length=1000,
+        help_text="next_cursor of the page before, of the same list under the same filters.",
+    )
+
+
+def parse_query(request: Request, form: type[StrictSerializer]) -> dict[str, Any]:
+    """The query's parameters, each given once and known."""
+    twice = [name for name, values in request.query_params.lists() if len(values) > 1]
+    if twice:
+        raise serializers.ValidationError({name: ["given more than once"] for name in sorted(twice)})
+    query = form(data=request.query_params.dict())
+    query.is_valid(raise_exception=True)
+    given: dict[str, Any] = query.validated_data
+    return given
+
+
+class Listing:
+    """A list being read page by page: its filters, and the place where the page before ended."""
+
+    def __init__(self, request: Request, form: type[ListQuery]) -> None:
+        self.given = parse_query(request, form)
+        self.limit: int = self.given.pop("limit")
+        cursor = self.given.pop("cursor")
+        # Signed for this list, this reader and these filters: a cursor of another one is no cursor.
+        scope = member_scope(request)
+        reader = f"{scope.firm_id}|{scope.member_id}|{scope.role}"
+        self.signer = Signer(salt=f"{request.path}?{sorted(self.given.items(), key=str)}#{reader}")
+        self.place = self._open(cursor)
+
+    def _open(self, cursor: str) -> Any:
+        if not cursor:
+            return None
+        try:
+            return self.signer.unsign_object(cursor)
+        except BadSignature as error:
+            raise self.refuse_cursor() from error
+
+    @staticmethod
+    def refuse_cursor() -> serializers.ValidationError:
+        return serializers.ValidationError({"cursor": ["not a cursor of this list"]})
+
+    def seal(self, place: Any) -> str:
+        return self.signer.sign_object(place)
+
+    def answer(
+        self,
+        serializer: type[serializers.Serializer[Any]],
+        rows: Sequence[Any],
+        place_of: Callable[[Any], Any],
+    ) -> Response:
+        """The page, from rows that were asked for with one more than the limit."""
+        shown = rows[: self.limit]
+        more = len(rows) > self.limit
+        return self.answer_page(serializer, shown, self.seal(place_of(shown[-1])) if more else "")
+
+    @staticmethod
+    def answer_page(
+        serializer: type[serializers.Serializer[Any]], rows: Sequence[Any], next_cursor: str
+    ) -> Response:
+        return Response({"results": serializer(rows, many=True).data, "next_cursor": next_cursor})
+
+
+@extend_schema_field(
+    {"type": "string", "pattern": r"^(-?[0-9]+(\.[0-9]+)?|-?Infinity)$", "example": "64250.5"}
+)
+class DecimalText(serializers.Field[Any, Any, Any, Any]):
+    """A number as a string of plain digits; a ratio to nothing left is Infinity."""
+
+    def to_representation(self, value: Any) -> str:
+        return f"{value:f}" if isinstance(value, Decimal) else plain_float(value)
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "pattern": PLAIN_NUMBER.pattern},
+            {"type": "number", "exclusiveMinimum": 0},
+        ]
+    }
+)
+class PositiveDecimal(serializers.Field[Any, Any, Any, Any]):
+    """A number above zero, as a JSON number or as a string of plain digits; never rounded."""
+
+    def to_representation(self, value: Any) -> str:
+        return f"{value:f}"
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        text = f"{data:f}" if isinstance(data, Decimal) else data
+        if not isinstance(text, str) or not PLAIN_NUMBER.fullmatch(text):
+            raise serializers.ValidationError("a plain decimal number above 0 and below 10^18 is expected")
+        if len(text.partition(".")[2].rstrip("0")) > MAX_DECIMALS:
+            raise serializers.ValidationError(f"at most {MAX_DECIMALS} decimals")
+        value = Decimal(text)
+        if value == 0:
+            raise serializers.ValidationError("must be above 0")
+        return value
+
+
+class ZonedTime(serializers.DateTimeField):
+    """A time with its zone; one without could be any of several."""
+
+    def enforce_timezone(self, value: Any) -> Any:
+        if value.tzinfo is None:
+            raise serializers.ValidationError(
+                "a time with its zone is expected, such as 2026-01-31T09:00:00Z"
+            )
+        return super().enforce_timezone(value)
