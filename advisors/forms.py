@@ -47,5 +47,7 @@ class AssignmentForm(forms.Form):
 class ExportForm(forms.Form):
     report = forms.ChoiceField(
         choices=[("positions", "Open positions with risk"), ("events", "Every position event")],
+        initial="positions",
         label="What to export",
+        widget=forms.RadioSelect,
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, Q
+from django.db.models import Count
 
 from advisors.models import Assignment, Client, ExportJob, Firm, Member
 
@@ -125,23 +125,30 @@ class ExportNotFound(Exception):
 
 def list_members() -> list[MemberRow]:
     """People of the firm, admins and compliance first, with how many clients each answers for."""
-    now_assigned = Count("assignment", filter=Q(assignment__until=None))
-    rows = Member.objects.annotate(clients=now_assigned).order_by("role", "name", "id")
-    fields = ("id", "public_id", "name", "email", "role", "suspended_at", "clients")
-    return [MemberRow(**row) for row in rows.values(*fields)]
+    current = Assignment.objects.filter(until=None).values("member_id").annotate(clients=Count("id"))
+    clients = dict(current.values_list("member_id", "clients"))
+    fields = ("id", "public_id", "name", "email", "role", "suspended_at")
+    rows = Member.objects.order_by("role", "name", "id").values(*fields)
+    return [MemberRow(**row, clients=clients.get(row["id"], 0)) for row in rows]
 
 
 def list_assignments() -> list[AssignmentRow]:
-    """Every client in force with the advisors who answer for them now; the unassigned first."""
+    """Every client in force with the advisors assigned now; those whom nobody active answers for come first."""
     advisors: dict[int, list[tuple[UUID, str]]] = {}
+    answered: set[int] = set()
     current = Assignment.objects.filter(until=None).order_by("since", "id")
-    for client_id, public_id, name in current.values_list("client_id", "member__public_id", "member__name"):
-        advisors.setdefault(client_id, []).append((public_id, name))
-    rows = [
+    member = ("member__public_id", "member__name", "member__suspended_at")
+    for client_id, public_id, name, suspended_at in current.values_list("client_id", *member):
+        # A suspended advisor keeps their clients for the day they are restored, and answers for none until then.
+        shown = name if suspended_at is None else f"{name} (suspended)"
+        advisors.setdefault(client_id, []).append((public_id, shown))
+        if suspended_at is None:
+            answered.add(client_id)
+    clients = sorted(list_clients(), key=lambda client: client.id in answered)
+    return [
         AssignmentRow(client.public_id, client.name, client.reference, tuple(advisors.get(client.id, ())))
-        for client in list_clients()
+        for client in clients
     ]
-    return sorted(rows, key=lambda row: bool(row.advisors))
 
 
 EXPORT_FIELDS = (

@@ -5,7 +5,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -17,11 +17,16 @@ from advisors.forms import AssignmentForm, ClientForm, ExportForm, MemberForm
 from advisors.roles import Permission
 
 
+def _posted(request: HttpRequest) -> QueryDict | None:
+    """What a form is bound to: an empty POST is a form sent empty, not one that was not sent."""
+    return request.POST if request.method == "POST" else None
+
+
 @require_http_methods(["GET", "POST"])
 @requires(Permission.EDIT_BOOK)
 def client_new(request: HttpRequest) -> HttpResponse:
-    form = ClientForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
+    form = ClientForm(_posted(request))
+    if form.is_valid():
         try:
             public_id = services.create_client(**form.cleaned_data)
         except services.ReferenceTaken:
@@ -38,8 +43,8 @@ def client_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
         client = selectors.get_client(public_id)
     except selectors.ClientNotFound as error:
         raise Http404 from error
-    form = ClientForm(request.POST or None, initial={"name": client.name, "reference": client.reference})
-    if request.method == "POST" and form.is_valid():
+    form = ClientForm(_posted(request), initial={"name": client.name, "reference": client.reference})
+    if form.is_valid():
         try:
             services.edit_client(public_id=public_id, **form.cleaned_data)
         except services.ReferenceTaken:
@@ -69,8 +74,8 @@ def people(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @requires(Permission.MANAGE_PEOPLE)
 def member_new(request: HttpRequest) -> HttpResponse:
-    form = MemberForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
+    form = MemberForm(_posted(request))
+    if form.is_valid():
         try:
             member = services.add_member(firm_id=member_scope(request).firm_id, **form.cleaned_data)
         except accounts.EmailTaken:
@@ -78,7 +83,8 @@ def member_new(request: HttpRequest) -> HttpResponse:
             form.add_error("email", "This address cannot be added.")
         else:
             return _show_link(request, form.cleaned_data["name"], form.cleaned_data["email"], member.user_id)
-    return page(request, "advisors/member_form.html", {"form": form}, status=422 if form.errors else 200)
+    context = {"form": form, "back_url": reverse("advisors:people")}
+    return page(request, "advisors/member_form.html", context, status=422 if form.errors else 200)
 
 
 def _show_link(request: HttpRequest, name: str, email: str, user_id: int) -> HttpResponse:

@@ -113,6 +113,8 @@ CACHES = {
 }
 
 AUTH_USER_MODEL = "advisors.User"
+# E-mail is unique without regard to case, by a constraint the check does not see.
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",

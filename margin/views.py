@@ -12,13 +12,14 @@ from django.views.decorators.http import require_GET
 from advisors.access import page, requires, scope_of_request
 from advisors.roles import Permission, Role
 from advisors.selectors import ClientNotFound, get_client, list_assignments, list_late_stages
-from margin.charts import price_figure, used_figure
+from margin.charts import ladder_figure, price_figure, risk_map_figure, used_figure
 from margin.charts.figure import Figure
 from margin.engine.states import describe_states
 from margin.forms import PositionFilterForm
 from margin.selectors import overview
 from margin.selectors.explain import explain_liquidation
 from margin.selectors.history import get_history
+from margin.selectors.ladder import get_book_standing
 from margin.selectors.positions import (
     BadCursor,
     PositionFilter,
@@ -81,6 +82,18 @@ def _home_context(request: HttpRequest) -> dict[str, Any]:
 def _is_advisor(request: HttpRequest) -> bool:
     scope = scope_of_request(request)
     return scope is not None and scope.role == Role.ADVISOR
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def home_ladder_figure(request: HttpRequest) -> HttpResponse:
+    return _figure(request, ladder_figure(get_book_standing()))
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def home_map_figure(request: HttpRequest) -> HttpResponse:
+    return _figure(request, risk_map_figure(get_book_standing()))
 
 
 @require_GET

@@ -119,7 +119,7 @@ def _check_value(event: Event, name: str, value: Decimal) -> None:
 def _given(event: Event, name: str) -> Decimal:
     value: Decimal | None = getattr(event, name)
     if value is None:
-        raise BadValue(name, f"{event.kind.replace('_', ' ')} needs a {name}.")
+        raise BadValue(name, f"{event.kind.replace('_', ' ')} needs the {name}.")
     return value
 
 

@@ -142,6 +142,11 @@ class EventForm(forms.Form):
     note = LineField(500, label="Note", required=False)
     version = forms.IntegerField(required=False, min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput)
 
+    def clean(self) -> None:
+        # Nobody sees what is wrong with a hidden field.
+        if "version" in self.errors:
+            self.add_error(None, "This form is damaged: open the page again.")
+
 
 class ImportForm(forms.Form):
     file = forms.FileField(label="CSV file", allow_empty_file=True)

@@ -88,7 +88,9 @@ class VenueAccount(ClientLinked):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["firm_id", "public_id"], name="portfolios_venueaccount_public"),
-            models.UniqueConstraint(fields=["firm_id", "client", "venue", "label"], name="portfolios_venueaccount_label"),
+            models.UniqueConstraint(
+                fields=["firm_id", "client", "venue", "label"], name="portfolios_venueaccount_label"
+            ),
         ]
 
 
@@ -105,7 +107,9 @@ class ImportBatch(TenantModel):
     """One file taken in: by whom, its digest and how much it wrote."""
 
     public_id = models.UUIDField(default=uuid.uuid4)
-    member = models.ForeignKey(Member, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    member = models.ForeignKey(
+        Member, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
     file_name = models.CharField(max_length=120)
     sha256 = models.CharField(max_length=64)
     content = models.TextField(blank=True, default="")
@@ -117,7 +121,9 @@ class ImportBatch(TenantModel):
     committed_at = models.DateTimeField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["firm_id", "public_id"], name="portfolios_importbatch_public")]
+        constraints = [
+            models.UniqueConstraint(fields=["firm_id", "public_id"], name="portfolios_importbatch_public")
+        ]
         indexes = [models.Index(fields=["firm_id", "-uploaded_at"], name="portfolios_importbatch_recent")]
 
 
@@ -126,7 +132,9 @@ class Position(ClientLinked):
 
     public_id = models.UUIDField(default=uuid.uuid4)
     portfolio = models.ForeignKey(Portfolio, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
-    account = models.ForeignKey(VenueAccount, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    account = models.ForeignKey(
+        VenueAccount, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, db_index=False)
     external_id = models.CharField(max_length=80)
     side = models.CharField(max_length=5)
@@ -143,8 +151,12 @@ class Position(ClientLinked):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["firm_id", "public_id"], name="portfolios_position_public"),
-            models.UniqueConstraint(fields=["firm_id", "account", "external_id"], name="portfolios_position_external"),
-            models.CheckConstraint(condition=Q(side__in=["long", "short"]), name="portfolios_position_side_known"),
+            models.UniqueConstraint(
+                fields=["firm_id", "account", "external_id"], name="portfolios_position_external"
+            ),
+            models.CheckConstraint(
+                condition=Q(side__in=["long", "short"]), name="portfolios_position_side_known"
+            ),
             models.CheckConstraint(
                 condition=Q(quantity__gte=0, quantity__lt=LIMIT), name="portfolios_position_quantity_sane"
             ),
@@ -161,7 +173,9 @@ class Position(ClientLinked):
         ]
         indexes = [
             models.Index(
-                fields=["firm_id", "client"], condition=Q(closed_at__isnull=True), name="portfolios_position_open"
+                fields=["firm_id", "client"],
+                condition=Q(closed_at__isnull=True),
+                name="portfolios_position_open",
             ),
             models.Index(fields=["firm_id", "portfolio"], name="portfolios_position_in"),
         ]
@@ -176,8 +190,12 @@ class PositionEvent(ClientLinked):
     effective_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
     source = models.CharField(max_length=16)
-    author = models.ForeignKey(Member, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
-    batch = models.ForeignKey(ImportBatch, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    author = models.ForeignKey(
+        Member, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
+    batch = models.ForeignKey(
+        ImportBatch, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
     quantity = numeric(null=True)
     price = numeric(null=True)
     amount = numeric(null=True)
@@ -189,7 +207,16 @@ class PositionEvent(ClientLinked):
             models.UniqueConstraint(fields=["firm_id", "seq"], name="portfolios_event_seq"),
             models.CheckConstraint(
                 condition=Q(
-                    kind__in=["opened", "increased", "reduced", "margin_added", "margin_removed", "stop_set", "closed", "liquidated"]
+                    kind__in=[
+                        "opened",
+                        "increased",
+                        "reduced",
+                        "margin_added",
+                        "margin_removed",
+                        "stop_set",
+                        "closed",
+                        "liquidated",
+                    ]
                 ),
                 name="portfolios_event_kind_known",
             ),
@@ -198,11 +225,14 @@ class PositionEvent(ClientLinked):
                 name="portfolios_event_quantity_sane",
             ),
             models.CheckConstraint(
-                condition=Q(price__isnull=True) | Q(price__gt=0, price__lt=LIMIT), name="portfolios_event_price_sane"
+                condition=Q(price__isnull=True) | Q(price__gt=0, price__lt=LIMIT),
+                name="portfolios_event_price_sane",
             ),
             models.CheckConstraint(
                 condition=Q(amount__isnull=True) | Q(amount__gt=-LIMIT, amount__lt=LIMIT),
                 name="portfolios_event_amount_sane",
             ),
         ]
-        indexes = [models.Index(fields=["firm_id", "position", "effective_at", "seq"], name="portfolios_event_fold")]
+        indexes = [
+            models.Index(fields=["firm_id", "position", "effective_at", "seq"], name="portfolios_event_fold")
+        ]

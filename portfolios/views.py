@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -27,6 +27,11 @@ CHANGED_MEANWHILE = (
 )
 
 
+def _posted(request: HttpRequest) -> QueryDict | None:
+    """What a form is bound to: an empty POST is a form sent empty, not one that was not sent."""
+    return request.POST if request.method == "POST" else None
+
+
 def _client_or_404(public_id: UUID) -> ClientRow:
     try:
         return get_client(public_id)
@@ -38,8 +43,8 @@ def _client_or_404(public_id: UUID) -> ClientRow:
 @requires(Permission.EDIT_BOOK)
 def portfolio_new(request: HttpRequest, public_id: UUID) -> HttpResponse:
     client = _client_or_404(public_id)
-    form = PortfolioForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
+    form = PortfolioForm(_posted(request))
+    if form.is_valid():
         try:
             made = services.create_portfolio(client=public_id, name=form.cleaned_data["name"])
         except services.NameTaken:
@@ -58,8 +63,8 @@ def portfolio_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
         portfolio = selectors.get_portfolio(public_id)
     except selectors.PortfolioNotFound as error:
         raise Http404 from error
-    form = PortfolioForm(request.POST or None, initial={"name": portfolio.name})
-    if request.method == "POST" and form.is_valid():
+    form = PortfolioForm(_posted(request), initial={"name": portfolio.name})
+    if form.is_valid():
         try:
             services.edit_portfolio(public_id=public_id, name=form.cleaned_data["name"])
         except services.NameTaken:
@@ -76,8 +81,8 @@ def portfolio_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
 @requires(Permission.EDIT_BOOK)
 def account_new(request: HttpRequest, public_id: UUID) -> HttpResponse:
     client = _client_or_404(public_id)
-    form = AccountForm(request.POST or None, venues=selectors.list_venues())
-    if request.method == "POST" and form.is_valid():
+    form = AccountForm(_posted(request), venues=selectors.list_venues())
+    if form.is_valid():
         try:
             services.create_account(client=public_id, **form.cleaned_data)
         except services.NameTaken:
@@ -96,8 +101,8 @@ def account_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
         account = selectors.get_account(public_id)
     except selectors.AccountNotFound as error:
         raise Http404 from error
-    form = AccountLabelForm(request.POST or None, initial={"label": account.label})
-    if request.method == "POST" and form.is_valid():
+    form = AccountLabelForm(_posted(request), initial={"label": account.label})
+    if form.is_valid():
         try:
             services.edit_account(public_id=public_id, label=form.cleaned_data["label"])
         except services.NameTaken:
@@ -118,8 +123,8 @@ def position_new(request: HttpRequest, public_id: UUID) -> HttpResponse:
     except selectors.PortfolioNotFound as error:
         raise Http404 from error
     accounts = selectors.list_accounts(client_id=portfolio.client_id)
-    form = PositionForm(request.POST or None, accounts=accounts)
-    if request.method == "POST" and form.is_valid():
+    form = PositionForm(_posted(request), accounts=accounts)
+    if form.is_valid():
         opened = _open(portfolio, form)
         if opened is not None:
             return redirect("margin:position", opened)
@@ -152,8 +157,8 @@ def event_new(request: HttpRequest, public_id: UUID) -> HttpResponse:
         position = selectors.get_holding(public_id)
     except selectors.PositionNotFound as error:
         raise Http404 from error
-    form = EventForm(request.POST or None, initial={"version": position.version})
-    if request.method == "POST" and form.is_valid():
+    form = EventForm(_posted(request), initial={"version": position.version})
+    if form.is_valid():
         try:
             _append(position, form)
         except services.EventRefused as refusal:
@@ -186,7 +191,7 @@ def _form_at_version(request: HttpRequest, version: int) -> EventForm:
 def imports(request: HttpRequest) -> HttpResponse:
     form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
     refused = None
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         refused = services.preview_import(form.cleaned_data["file"].read())
         if refused.batch is not None:
             return redirect("portfolios:import_preview", refused.batch)

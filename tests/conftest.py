@@ -52,32 +52,48 @@ def _make_template(admin: psycopg.Connection, template: str) -> None:
         raise
 
 
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
-    """One template per state of the migrations; a test process works on its own copy."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    template = f"bulkhead_template_{_migration_hash()}"
-    database = f"bulkhead_test_{worker}_{os.getpid()}"
+def _template() -> str:
+    return f"bulkhead_template_{_migration_hash()}"
+
+
+@contextmanager
+def copy_of_template(database: str) -> Iterator[str]:
+    """A database as the migrations make it, dropped again at the end."""
     with superuser_connection() as admin:
+        # Nobody may be connected to a template while it is copied.
         admin.execute("SELECT pg_advisory_lock(7305)")
-        bootstrap.make_roles(admin, PASSWORDS)
-        with django_db_blocker.unblock():  # type: ignore[attr-defined]
-            _make_template(admin, template)
-            _point_at(database)
         admin.execute(
             sql.SQL("CREATE DATABASE {} OWNER bulkhead_owner TEMPLATE {}").format(
-                sql.Identifier(database), sql.Identifier(template)
+                sql.Identifier(database), sql.Identifier(_template())
             )
         )
         admin.execute("SELECT pg_advisory_unlock(7305)")
     with superuser_connection(database) as inside:
         bootstrap.grant_defaults(inside)
-    yield
-    with django_db_blocker.unblock():  # type: ignore[attr-defined]
-        for alias in connections:
-            connections[alias].close()
+    try:
+        yield database
+    finally:
+        with superuser_connection() as admin:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """One template per state of the migrations; a test process works on its own copy."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    database = f"bulkhead_test_{worker}_{os.getpid()}"
     with superuser_connection() as admin:
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+        admin.execute("SELECT pg_advisory_lock(7305)")
+        bootstrap.make_roles(admin, PASSWORDS)
+        with django_db_blocker.unblock():  # type: ignore[attr-defined]
+            _make_template(admin, _template())
+            _point_at(database)
+        admin.execute("SELECT pg_advisory_unlock(7305)")
+    with copy_of_template(database):
+        yield
+        with django_db_blocker.unblock():  # type: ignore[attr-defined]
+            for alias in connections:
+                connections[alias].close()
 
 
 @contextmanager

@@ -38,5 +38,3 @@ def read_audit(firm: CastFirm) -> list[tuple[str, str, str, int | None]]:
         "WHERE firm_id = %s AND origin <> 'command' ORDER BY id",
         firm.id,
     )
-
-

@@ -85,6 +85,8 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
             process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def test_demo_is_right_again_after_each_kill(demo: Demo) -> None:

@@ -91,7 +91,8 @@ MALFORMED = (
     "", " ", "|", "||", "1", "1|", "1||", "|1|advisor", "1|1|", "1|1|owner", "1|1|ADVISOR", "1|1|advisor|",
     "1|1|advisor\n", "\n1|1|advisor", "1|1|advisor;x", "-1|1|advisor", "+1|1|advisor", "1 |1|advisor", "1.0|1|advisor",
     "0x1|1|advisor", "1|x|advisor", "1|1|advisor,system", "１|1|advisor", "٣|1|advisor",
-    "99999999999999999999|1|advisor", "9999999999999999999|1|advisor", "1|1|bulkhead_owner", "1|1|none", "*|*|*", "NULL|1|advisor",
+    "99999999999999999999|1|advisor", "9999999999999999999|1|advisor", "1|1|bulkhead_owner", "1|1|none",
+    "*|*|*", "NULL|1|advisor",
 )  # fmt: skip
 
 

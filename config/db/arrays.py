@@ -1,5 +1,6 @@
 """How a numpy array travels to Postgres: as one binary array parameter, masked elements as NULL."""
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ from psycopg.abc import DumperKey, PyFormat
 from psycopg.adapt import Dumper
 
 # numpy type -> its form on the wire, oid of an element, oid of the array
-WIRE: dict[np.dtype[Any], tuple[str, int, int]] = {
-    np.dtype(np.float64): (">f8", 701, 1022),
-    np.dtype(np.int64): (">i8", 20, 1016),
-    np.dtype(np.int32): (">i4", 23, 1007),
-    np.dtype(np.int16): (">i2", 21, 1005),
-    np.dtype("datetime64[us]"): (">i8", 1184, 1185),
+WIRE: dict[type[np.generic], tuple[str, int, int]] = {
+    np.float64: (">f8", 701, 1022),
+    np.int64: (">i8", 20, 1016),
+    np.int32: (">i4", 23, 1007),
+    np.int16: (">i2", 21, 1005),
+    np.datetime64: (">i8", 1184, 1185),
 }
 POSTGRES_EPOCH = np.datetime64("2000-01-01", "us")
 
@@ -28,31 +29,36 @@ class ArrayDumper(Dumper):
     element_oid = 0
 
     def get_key(self, obj: NDArray[Any], format: PyFormat) -> DumperKey:  # noqa: A002  # psycopg's name
-        return (self.cls, type(obj.dtype))
+        return (self.cls, obj.dtype.type)
 
     def upgrade(self, obj: NDArray[Any], format: PyFormat) -> "ArrayDumper":  # noqa: A002  # psycopg's name
-        if obj.dtype not in WIRE or obj.ndim != 1:
+        if obj.dtype.type not in WIRE or obj.ndim != 1:
             raise TypeError(f"no binary form for an array of {obj.dtype} in {obj.ndim} dimensions")
         dumper = type(self)(self.cls)
-        dumper.wire, dumper.element_oid, dumper.oid = WIRE[obj.dtype]
+        dumper.wire, dumper.element_oid, dumper.oid = WIRE[obj.dtype.type]
         return dumper
 
     def dump(self, obj: NDArray[Any]) -> bytes:
-        values, missing = np.ma.getdata(obj), np.ma.getmaskarray(obj)
+        values, missing = np.ma.getdata(obj), np.ma.getmask(obj)
         if values.dtype.kind == "M":
             missing = missing | np.isnat(values)
             values = (values.astype("datetime64[us]") - POSTGRES_EPOCH).astype(np.int64)
         elements = np.empty(len(values), dtype=[("length", ">i4"), ("value", self.wire)])
         size = elements.dtype.itemsize
         elements["length"], elements["value"] = size - 4, values
-        header = np.array([1, missing.any(), self.element_oid, len(values), 1], dtype=">i4").tobytes()
         if not missing.any():
-            return header + elements.tobytes()
+            return self._header(len(values), has_null=False) + elements.tobytes()
         # A NULL is a length of -1 with no value behind it.
         elements["length"][missing] = -1
         kept = np.ones((len(values), size), dtype=np.bool_)
         kept[missing, 4:] = False
-        return header + elements.view(np.uint8).reshape(kept.shape)[kept].tobytes()
+        return (
+            self._header(len(values), has_null=True)
+            + elements.view(np.uint8).reshape(kept.shape)[kept].tobytes()
+        )
+
+    def _header(self, length: int, *, has_null: bool) -> bytes:
+        return struct.pack(">5i", 1, has_null, self.element_oid, length, 1)
 
 
 def open_array_cursor(raw: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:

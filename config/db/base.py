@@ -48,9 +48,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._renew_scope()
 
     def _renew_scope(self) -> None:
-        """Inside a transaction that still answers, whoever began it."""
+        """Inside a transaction that still answers, whoever began it and whether or not it has said anything yet."""
         raw = self.connection
-        if raw is not None and raw.info.transaction_status == TransactionStatus.INTRANS:
+        if raw is None:
+            return
+        status = raw.info.transaction_status
+        if status == TransactionStatus.INTRANS or (status == TransactionStatus.IDLE and not raw.autocommit):
             self._send_scope()
 
     def _send_scope(self) -> None:

@@ -12,7 +12,9 @@ from config.db import catalogue
 from config.db.facts import Cursor
 
 # What gunicorn knows as "worker failed to boot": its master then stops too and does not fork for ever.
-EXIT_CODE = 3
+REFUSED = 3
+# Come back later: gunicorn's master stays and tries again, as does whoever watches the other processes.
+UNREACHABLE = 75
 
 SESSION = """
 SELECT session_user::text, r.rolsuper, r.rolbypassrls,
@@ -44,16 +46,16 @@ def verify() -> None:
         return
     try:
         with connection.cursor() as cursor:
-            reasons = list(find_reasons(cursor, process))
+            reasons, code = list(find_reasons(cursor, process)), REFUSED
     except Error as error:
-        reasons = [f"the database does not answer: {' '.join(str(error).split())}"]
+        reasons, code = [f"the database does not answer: {' '.join(str(error).split())}"], UNREACHABLE
     finally:
         # Nothing is handed on to children that are forked later.
         connection.close()
     if reasons:
         more = f" ({len(reasons) - 1} more: manage.py check_wall)" if len(reasons) > 1 else ""
         sys.stderr.write(f"bulkhead {process} does not start: {reasons[0]}{more}\n")
-        raise SystemExit(EXIT_CODE)
+        raise SystemExit(code)
 
 
 def find_reasons(cursor: Cursor, process: str) -> Iterator[str]:

@@ -129,8 +129,8 @@ def find_firms() -> list[DemoFirmRow]:
 
 @contextmanager
 def demo_scope(firm_id: int) -> Iterator[None]:
-    """The only way into a firm's rows, inside the transaction of a step: refused unless the firm is a demo."""
-    with open_scope(Scope.system(firm_id)):
+    """The only way into a firm's rows, in a transaction: refused unless the firm is a demo."""
+    with firm_scope(firm_id):
         if [row["is_demo"] for row in _fetch(FIRM)] != [True]:
             raise NotADemoFirm(firm_id)
         yield
@@ -313,6 +313,12 @@ def _stored_line(firm_id: int, row: dict[str, Any]) -> EventLine:
         leverage=say_number(row["leverage"]),
         note=row["note"],
     )
+
+
+def read_references(firm_id: int) -> frozenset[str]:
+    """References of the firm's clients."""
+    with demo_scope(firm_id):
+        return frozenset(row.reference for row in list_clients())
 
 
 def iterate_marks(

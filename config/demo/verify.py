@@ -1,7 +1,7 @@
 """Holds the feed's log against the database and the shipped bars: nothing missing, nothing twice, nothing changed."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
@@ -129,22 +129,16 @@ def _is_of_book(line: EventLine) -> bool:
 
 
 def _verify_openings(verdict: Verdict, events: list[EventLine], last: ledger.LastTick, book: Book) -> None:
-    """Every position of the book that was due is opened."""
-    firm_ids = {firm.name: firm.id for firm in ledger.find_firms()}
+    """Every position of the book that was due is opened, where its client is still there."""
+    there = {firm.name: (firm.id, ledger.read_references(firm.id)) for firm in ledger.find_firms()}
     opened = {(line.firm, line.external_id): "opened" for line in events if line.kind == "opened"}
-    due = {
-        (firm_ids[firm], external_id): "opened"
-        for number in verdict.runs
-        for firm, external_id in _due_openings(number, last, book)
-        if firm in firm_ids
-    }
+    due = {}
+    for number in verdict.runs:
+        upto = last.sequence - number * SEQUENCES_PER_RUN
+        for firm in book(number):
+            firm_id, references = there.get(firm.name, (0, frozenset()))
+            for client in firm.clients:
+                if client.reference in references:
+                    found = (one for one in client.positions if one.events[0].index <= upto)
+                    due.update({(firm_id, one.external_id): "opened" for one in found})
     verdict.compare("openings", due, opened)
-
-
-def _due_openings(number: int, last: ledger.LastTick, book: Book) -> Iterator[tuple[str, str]]:
-    upto = last.sequence - number * SEQUENCES_PER_RUN
-    for firm in book(number):
-        for client in firm.clients:
-            for position in client.positions:
-                if position.events[0].index <= upto:
-                    yield firm.name, position.external_id

@@ -156,14 +156,23 @@ def start(front: Front, *, folder: Path, home: Path, log: Path, throwaway: bool 
     kept = check_data_folder(data, server_major(binaries))
     if not kept:
         initialise(front, binaries, data, password, log)
-    # Made 0700 and short: a socket's path may have 100 characters, whatever the clone's has.
-    socket_folder = Path(tempfile.mkdtemp(prefix="bulkhead-", dir="/tmp"))
-    state.server_account().give(socket_folder)
-    front.remove_at_end(socket_folder)
+    socket_folder = make_socket_folder(front, folder / "socket-is-in.txt")
     server = Postgres(binaries, data, socket_folder, password, kept)
     front.start(server_unit(server, log, THROWAWAY_SETTINGS if throwaway else {}))
     wait_until_up(front, server, log)
     return server
+
+
+def make_socket_folder(front: Front, pointer: Path) -> Path:
+    """A folder only the server user opens, short as a socket's path must be, whatever the clone's is."""
+    if pointer.exists():
+        # Left behind when a whole run, its keeper included, was killed.
+        shutil.rmtree(pointer.read_text().strip(), ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="bulkhead-", dir="/tmp"))
+    front.remove_at_end(folder)
+    pointer.write_text(f"{folder}\n")
+    state.server_account().give(folder)
+    return folder
 
 
 def server_unit(server: Postgres, log: Path, more_settings: dict[str, str]) -> Unit:

@@ -155,17 +155,18 @@ def _line(name: str, x: list[str], y: list[Any], style: dict[str, Any]) -> dict[
 
 def _event_markers(history: PositionHistory, events: list[Any]) -> list[dict[str, Any]]:
     shown = [(event, history.bar_at(event.at)) for event in events]
-    points = [(event, bar) for event, bar in shown if bar is not None]
-    if not points:
+    points = [(stamp(event.at), bar.close_price, event.text) for event, bar in shown if bar is not None]
+    if not history.bars:
         return []
+    points.append((stamp(history.end), history.bars[-1].close_price, "the newest mark"))
     return [
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "Events",
-            "x": [stamp(event.at) for event, _ in points],
-            "y": [bar.close_price for _, bar in points],
-            "text": [event.text for event, _ in points],
+            "name": "Events and the newest mark",
+            "x": [at for at, _, _ in points],
+            "y": [value for _, value, _ in points],
+            "text": [text for _, _, text in points],
             "marker": {
                 "symbol": "circle",
                 "size": 8,

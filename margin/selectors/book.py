@@ -35,11 +35,9 @@ COLUMNS = (
     ("entry_price", ">f8", "p.entry_price::float8"),
     ("wallet", ">f8", "p.isolated_wallet::float8"),
 )
+ARRAYS = ", ".join(f"array_agg({expression})" for _, _, expression in COLUMNS)
 # One row of arrays: a thousand rows fetched one by one, be it by COPY, cost five times the Python.
-OPEN_POSITIONS = f"""
-SELECT {", ".join(f"array_agg({expression})" for _, _, expression in COLUMNS)}
-FROM portfolios_position p WHERE p.closed_at IS NULL
-"""
+OPEN_POSITIONS = f"SELECT {ARRAYS} FROM portfolios_position p WHERE p.closed_at IS NULL"
 
 
 class UnreadableRows(Exception):

@@ -39,7 +39,7 @@ def ingest_mark_file(lines: Iterable[str]) -> MarksTaken:
                 ticks.append(found)
                 places.append(reader.line_num)
     except csv.Error as error:
-        errors.append((reader.line_num, "-", str(error)))
+        errors.append((reader.reader.line_num, "-", str(error)))
     if errors:
         raise MarkFileRefused(errors)
     with transaction.atomic():

@@ -22,7 +22,10 @@ log = structlog.get_logger(__name__)
 
 # Two connections keep the database busy while Python computes; for a few firms a second log-in costs more than it wins.
 CONNECTIONS, FIRMS_PER_CONNECTION = 2, 10
-OPENING = f"{PLAN}, (SELECT count(*) FROM margin_riskstate), EXISTS (SELECT FROM margin_quarantine)"  # noqa: S608
+OPENING = f"{PLAN}, (SELECT seq FROM portfolios_ledgerhead), EXISTS (SELECT FROM margin_quarantine)"  # noqa: S608
+# Where each firm's ledger stood when its rows were last found to be those of its open positions. Positions open
+# and close with the ledger alone, so while it stands there no row can be left over from a closed one.
+_settled: dict[int, int] = {}
 MOST_ATTEMPTS = 1000
 # From this many failures of a firm on, its positions are computed one at a time.
 SINGLY_FROM = 2
@@ -53,14 +56,15 @@ def recompute_firm(firm_id: int, market: Market) -> int:
     with firm_scope(firm_id):
         cursor = open_array_cursor(connection.connection)
         cursor.execute(OPENING)
-        _, _, there, any_failed = cursor.fetchone()  # type: ignore[misc]
+        _, _, seq, any_failed = cursor.fetchone()  # type: ignore[misc]
         entries = quarantine.read_entries(cursor) if any_failed else []
         held = [entry for entry in entries if entry.is_held]
         overtaken = [entry.position_id for entry in entries if not entry.is_held]
         rows = compute_rows(read_book(cursor, without=[entry.position_id for entry in held]), market)
         if held:
             rows += quarantined_rows([(entry.position_id, entry.client_id, entry.version) for entry in held])
-        replace_rows(cursor, rows, there=there)
+        replace_rows(cursor, rows, is_settled=seq is not None and _settled.get(firm_id) == seq)
+    _settled[firm_id] = seq
     if overtaken:
         with firm_scope(firm_id):
             quarantine.release(overtaken)

@@ -75,6 +75,7 @@ def compute_rows(book: Book, market: Market) -> RiskRows:
     place = market.find(book.instrument_id)
     mark_price = market.mark_price[place]
     figures = compute_figures(book.positions(market, place, mark_price), market.tiers, RULES)
+    sequence = market.mark_sequence[place]
     unpriced = np.isnan(mark_price)
     return RiskRows(
         (
@@ -82,8 +83,8 @@ def compute_rows(book: Book, market: Market) -> RiskRows:
             book.client_id,
             book.version,
             _known(mark_price),
-            np.ma.masked_array(market.mark_sequence[place], unpriced),
-            np.ma.masked_array(market.priced_at[place], unpriced),
+            np.ma.masked_array(sequence, unpriced) if unpriced.any() else sequence,
+            market.priced_at[place],
             *figure_columns(figures),
         )
     )
@@ -119,10 +120,9 @@ def quarantined_rows(held: Sequence[tuple[int, int, int]]) -> RiskRows:
     )
 
 
-def replace_rows(cursor: Any, rows: RiskRows, *, there: int) -> None:
-    """Make these the rows of the firm, which has so many now."""
-    missing = write_rows(cursor, rows)
-    if there + missing != len(rows):
+def replace_rows(cursor: Any, rows: RiskRows, *, is_settled: bool) -> None:
+    """Make these the rows of the firm; settled = it has no others."""
+    if write_rows(cursor, rows) or not is_settled:
         cursor.execute(DELETE_OTHERS)
 
 
@@ -149,4 +149,5 @@ def _insert_missing(cursor: Any, rows: RiskRows) -> int:
 
 
 def _known(values: Float) -> NDArray[Any]:
-    return np.ma.masked_array(values, np.isnan(values))
+    missing = np.isnan(values)
+    return np.ma.masked_array(values, missing) if missing.any() else values

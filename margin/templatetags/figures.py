@@ -157,7 +157,5 @@ def plain(value: Number | None) -> str:
 def ruler_x(value: Number | None) -> str:
     """Where the marker of a distance stands on the ruler."""
     number = _as_decimal(value)
-    if number is None:
-        return f"{RULER_WIDTH - RULER_EDGE:.1f}"
-    place = float(number) / RULER_END_RATIO * RULER_WIDTH
+    place = RULER_WIDTH if number is None else float(number) / RULER_END_RATIO * RULER_WIDTH
     return f"{min(max(place, RULER_EDGE), RULER_WIDTH - RULER_EDGE) - RULER_EDGE:.1f}"

@@ -116,14 +116,8 @@ def _check_characters(text: str) -> None:
 
 def parse_text(text: str, limit: int) -> str:
     """One line of text in normal form, trimmed. What looks like a formula is text and stays as it is."""
-    if len(text) > MAX_CELL:
-        raise CellError(f"Is longer than {MAX_CELL:,} characters, more than a cell can hold.")
     text = unicodedata.normalize("NFC", text.strip(" "))
-    if not text:
-        raise CellError("Is empty.")
     _check_characters(text)
-    if not text.strip():
-        raise CellError("Is blank.")
     if len(text) > limit:
         raise CellError(f"Is longer than {limit} characters.")
     return text

@@ -10,9 +10,8 @@ ROWS_A_STATEMENT = 2_000
 def insert_rows(table: str, rows: list[dict[str, Any]]) -> list[int]:
     """Insert rows that all name the same columns; their ids, in the order of the rows.
 
-    What bulk_create does with the same statements, less what it spends on each value in Python: of 20 s for
-    20,000 positions with 40,000 events that was 14 s. A list of VALUES, because Citus refuses INSERT … SELECT
-    into tenant tables.
+    bulk_create sends the same statements and spends ten times as long on composing them (20,000 events: 4.2 s
+    of processor time against 0.4 s). A list of VALUES, because Citus refuses INSERT … SELECT into tenant tables.
     """
     ids: list[int] = []
     if not rows:

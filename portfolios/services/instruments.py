@@ -78,6 +78,9 @@ class InstrumentBook:
             return InstrumentNotFound(
                 "symbol", f"'{symbol}' is a date, as Excel makes of some symbols: format the column as Text."
             )
+        elsewhere = sorted(other for other in self.venues if self.get(other, symbol))
+        if elsewhere:
+            return InstrumentNotFound("venue", f"{venue} lists no '{symbol}'; {', '.join(elsewhere)} does.")
         by_upper = {name.upper(): name for name in self.venues[venue]}
         near = get_close_matches(symbol.upper(), by_upper, n=1)
         hint = f"; did you mean {by_upper[near[0]]}?" if near else "."

@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from django.conf import settings
 from django.core import mail
 from django.test import Client
@@ -15,7 +14,9 @@ LOGIN = "/accounts/login"
 WRONG = "not-the-password-1"
 
 
-def _sign_in(client: Client, email: str, password: str = PASSWORD, next_url: str | None = None, **headers: str):
+def _sign_in(
+    client: Client, email: str, password: str = PASSWORD, next_url: str | None = None, **headers: str
+):
     data = {"login": email, "password": password} | ({} if next_url is None else {"next": next_url})
     return client.post(LOGIN, data, headers=headers or None)
 
@@ -24,14 +25,16 @@ def _is_signed_in(client: Client) -> bool:
     return "_auth_user_id" in client.session
 
 
-@pytest.mark.parametrize("role", ["advisor", "compliance", "admin"])
-def test_login_lets_a_member_in_and_leaves_an_entry(cast: Cast, role: str) -> None:
-    client = Client()
-    answer = _sign_in(client, cast.ours.email(role).upper())
-    assert (answer.status_code, answer["Location"]) == (302, "/")
-    assert _is_signed_in(client)
-    member = getattr(cast.ours, role)
-    assert read_audit(cast.ours) == [("signed in", "web", str(member.public_id), member.id)]
+def test_login_lets_a_member_in_and_leaves_an_entry(cast: Cast) -> None:
+    expected = []
+    for role in ("advisor", "compliance", "admin"):
+        client = Client()
+        answer = _sign_in(client, cast.ours.email(role).upper())
+        assert (answer.status_code, answer["Location"]) == (302, "/")
+        assert _is_signed_in(client)
+        member = getattr(cast.ours, role)
+        expected.append(("signed in", "web", str(member.public_id), member.id))
+    assert read_audit(cast.ours) == expected
     assert read_audit(cast.theirs) == []
 
 
@@ -50,7 +53,9 @@ def test_login_answers_a_wrong_password_and_an_unknown_address_alike(cast: Cast)
 
 
 def test_login_refuses_a_suspended_member(cast: Cast) -> None:
-    User.objects.filter(email=cast.ours.email("advisor")).update(is_active=False, disabled_at="2026-01-01T00:00Z")
+    User.objects.filter(email=cast.ours.email("advisor")).update(
+        is_active=False, disabled_at="2026-01-01T00:00Z"
+    )
     client = Client()
     answer = _sign_in(client, cast.ours.email("advisor"))
     assert (answer.status_code, answer["Location"]) == (302, "/accounts/inactive")
@@ -84,38 +89,39 @@ def test_login_stops_one_address_that_tries_many_accounts(cast: Cast) -> None:
     assert not _is_signed_in(client)
 
 
-@pytest.mark.parametrize("password", ["x" * 1025, "x" * 1_000_000, "a\x00b", "", "\ud7ff" * 900])
-def test_login_refuses_what_is_no_password(cast: Cast, password: str) -> None:
+def test_login_refuses_what_is_no_password(cast: Cast) -> None:
     client = Client()
-    answer = _sign_in(client, cast.ours.email("advisor"), password)
-    assert answer.status_code == 200
+    for password in ("x" * 1025, "x" * 1_000_000, "a\x00b", "", "\ud7ff" * 900):
+        assert _sign_in(client, cast.ours.email("advisor"), password).status_code == 200
     assert not _is_signed_in(client)
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "//evil.example",
-        "https:evil.example",
-        "/\\evil.example",
-        "\x08//evil.example",
-        "javascript:alert(1)",
-        "https://localhost@evil.example",
-        "https://evil.example/",
-        "///evil.example",
-        "/\t/evil.example",
-        "/\n/evil.example",
-        "\\\\evil.example",
-        "http:///evil.example",
-        "https://localhost:8000/positions",
-        "data:text/html,x",
-        " //evil.example",
-        "",
-    ],
-)
-def test_login_goes_home_when_told_to_go_elsewhere(cast: Cast, hostile: str) -> None:
-    answer = _sign_in(Client(), cast.ours.email("advisor"), next_url=hostile)
-    assert (answer.status_code, answer["Location"]) == (302, "/")
+HOSTILE_NEXT = [
+    "//evil.example",
+    "https:evil.example",
+    "/\\evil.example",
+    "\x08//evil.example",
+    "javascript:alert(1)",
+    "https://localhost@evil.example",
+    "https://evil.example/",
+    "///evil.example",
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "\\\\evil.example",
+    "http:///evil.example",
+    "https://localhost:8000/positions",
+    "data:text/html,x",
+    " //evil.example",
+    "",
+]
+
+
+def test_login_goes_home_when_told_to_go_elsewhere(cast: Cast) -> None:
+    went = {}
+    for hostile in HOSTILE_NEXT:
+        answer = _sign_in(Client(), cast.ours.email("advisor"), next_url=hostile)
+        went[hostile] = (answer.status_code, answer["Location"])
+    assert went == dict.fromkeys(HOSTILE_NEXT, (302, "/"))
 
 
 def test_login_goes_on_to_the_page_that_asked_for_it(cast: Cast) -> None:
@@ -155,11 +161,11 @@ def test_logout_ends_the_session_in_the_database(cast: Cast) -> None:
     assert client.get("/clients").status_code == 302
 
 
-@pytest.mark.parametrize("key", ["x", "x" * 8000, "../../etc", "0" * 32])
-def test_a_made_up_session_is_nobody(cast: Cast, key: str) -> None:
+def test_a_made_up_session_is_nobody(cast: Cast) -> None:
     client = Client()
-    client.cookies[settings.SESSION_COOKIE_NAME] = key
-    assert client.get("/clients").status_code == 302
+    for key in ("x", "x" * 8000, "../../etc", "0" * 32):
+        client.cookies[settings.SESSION_COOKIE_NAME] = key
+        assert client.get("/clients").status_code == 302
 
 
 def test_signup_is_closed(cast: Cast) -> None:
@@ -203,9 +209,9 @@ def test_changing_the_password_ends_every_other_session(cast: Cast) -> None:
     assert find_user(cast.ours, "advisor").check_password(fresh)
 
 
-@pytest.mark.parametrize("password", ["short", "password12345", "12345678901234"])
-def test_a_weak_password_is_refused(cast: Cast, password: str) -> None:
+def test_a_weak_password_is_refused(cast: Cast) -> None:
     client = browser(cast.ours, "advisor")
-    data = {"oldpassword": PASSWORD, "password1": password, "password2": password}
-    assert client.post("/accounts/password/change", data).status_code == 200
+    for password in ("short", "password12345", cast.ours.email("advisor")):
+        data = {"oldpassword": PASSWORD, "password1": password, "password2": password}
+        assert client.post("/accounts/password/change", data).status_code == 200
     assert find_user(cast.ours, "advisor").check_password(PASSWORD)

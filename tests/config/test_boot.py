@@ -149,7 +149,7 @@ def test_verify_without_a_database_is_one_line(
     with pytest.raises(SystemExit) as stopped:
         boot.verify()
     said = capsys.readouterr().err
-    assert stopped.value.code == boot.EXIT_CODE
+    assert stopped.value.code == boot.UNREACHABLE
     assert said.startswith("bulkhead web does not start: the database does not answer: ")
     assert said.count("\n") == 1
 
@@ -179,6 +179,7 @@ def run(command: list[str], process: str, url: str, folder: Path) -> subprocess.
         "BULKHEAD_PROCESS": process,
         "DATABASE_URL": url,
         "REDIS_URL": "redis://127.0.0.1:1/0",
+        "REQUIRE_FSYNC": "0",
         "SECRET_KEY": "x" * 50,
         "VAR_DIR": str(folder),
     }
@@ -196,7 +197,7 @@ def url_of(user: str, password: str, database: str) -> str:
 def test_process_under_a_superuser_does_not_start(database: str, tmp_path: Path, name: str) -> None:
     process, command = COMMANDS[name]
     ended = run(command, process, url_of(SUPERUSER["user"], SUPERUSER["password"], database), tmp_path)
-    assert ended.returncode == boot.EXIT_CODE, ended.stderr
+    assert ended.returncode == boot.REFUSED, ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("bulkhead ")]
     login = SUPERUSER["user"]
     assert lines == [

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from margin.charts import price_figure, used_figure
+from margin.charts import ladder_figure, price_figure, risk_map_figure, used_figure
 from margin.charts.figure import LABEL_GAP_PX, Level, price_ticks, spread, time_axis
 from margin.selectors.history import Bar, HistoryEvent, PositionHistory
+from margin.selectors.ladder import BookStanding, Standing
 from margin.selectors.rows import build_row
 from tests.margin.rows import AT, raw_row
 
@@ -49,9 +50,10 @@ def traces(figure):
 def test_price_figure_draws_every_level_with_two_points():
     row = build_row(raw_row(stop_price=Decimal(46000)))
     found = traces(price_figure(row, make_history()))
-    assert set(found) == {"Mark price", "Mark", "Entry", "Liquidation", "Stop", "Bankruptcy", "Events"}
-    assert all(len(trace["x"]) >= 2 for name, trace in found.items() if name != "Events")
-    assert found["Events"]["text"] == ["+500 USDT"]
+    events = "Events and the newest mark"
+    assert set(found) == {"Mark price", "Mark", "Entry", "Liquidation", "Stop", "Bankruptcy", events}
+    assert all(len(trace["x"]) >= 2 for trace in found.values())
+    assert found[events]["text"] == ["+500 USDT", "the newest mark"]
 
 
 def test_price_figure_title_is_the_finding():
@@ -105,3 +107,53 @@ def test_time_axis_ticks_are_few_and_say_the_zone(minutes):
     axis = time_axis(AT, AT + timedelta(minutes=minutes))
     assert len(axis["tickvals"]) == len(axis["ticktext"]) <= 45
     assert axis["ticktext"][-1].endswith(" UTC")
+
+
+def standing(**changes):
+    made = {
+        "client_name": "Halvorsen Family Trust",
+        "base_asset": "BTC",
+        "side": "long",
+        "state": "danger",
+        "distance_ratio": 0.04,
+        "margin_dollars": 1000.0,
+        "value_dollars": 10_000.0,
+    }
+    return Standing(**(made | changes))
+
+
+def test_ladder_takes_longs_on_the_way_down_and_shorts_on_the_way_up():
+    book = BookStanding(
+        standings=[
+            standing(),
+            standing(side="short", distance_ratio=0.08, margin_dollars=300.0),
+            standing(distance_ratio=0.2, margin_dollars=5.0),
+            standing(distance_ratio=None, margin_dollars=70.0, state="ok"),
+        ],
+        without_figures=2,
+        version="v",
+    )
+    figure = ladder_figure(book)
+    lost = dict(zip(figure.data[0]["x"], figure.data[0]["y"], strict=True))
+    assert (lost[-30], lost[-20], lost[-19.75], lost[-4], lost[-3.75]) == (1005, 1005, 1000, 1000, 0)
+    assert (lost[0], lost[7.75], lost[8], lost[30]) == (0, 0, 300, 300)
+    assert figure.title == "A 10 % fall would take 1 k of 1.38 k USD; a 10 % rise would take 300"
+    assert "2 positions without figures are left out" in figure.caption
+
+
+def test_risk_map_draws_each_position_with_a_distance_and_names_the_worst():
+    standings = [
+        standing(),
+        standing(side="short", state="ok", distance_ratio=0.4),
+        standing(distance_ratio=None),
+    ]
+    figure = risk_map_figure(BookStanding(standings=standings, without_figures=0, version="v"))
+    assert sum(len(trace["x"]) for trace in figure.data) == 2
+    assert figure.title == "Halvorsen Family Trust is closest: BTC long, 4.0 % with 1 k USD"
+    symbols = {trace["name"]: trace["marker"]["symbol"] for trace in figure.data}
+    assert symbols == {"longs": ["diamond"], "shorts": ["circle-open"]}
+
+
+def test_risk_map_without_positions_says_so():
+    figure = risk_map_figure(BookStanding(standings=[], without_figures=0, version="v"))
+    assert figure.title == "No position has a distance to liquidation"

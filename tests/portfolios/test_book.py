@@ -1,10 +1,12 @@
 """Portfolios, venue accounts and instruments: made, renamed, never twice, never across the wall."""
 
+import threading
+import time
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.utils import ProgrammingError
 
 from advisors.models import AuditEntry
@@ -13,8 +15,7 @@ from advisors.selectors import ClientNotFound
 from portfolios import selectors, services
 from portfolios.models import Instrument
 from tests.conftest import signed_in_as
-from tests.portfolios.test_imports import acting_as
-from tests.portfolios.test_ledger import in_threads
+from tests.portfolios.acting import acting_as, in_threads
 
 
 @pytest.fixture
@@ -63,20 +64,54 @@ def test_another_client_may_use_the_same_name(firm):
         assert selectors.get_portfolio(made).name == "Core"
 
 
-def test_portfolio_made_in_parallel_is_made_once(firm):
+# Not pg_stat_activity, of which a transaction sees one snapshot only.
+WAITING_HERE = """
+SELECT count(*) FROM pg_locks waiting WHERE NOT waiting.granted AND EXISTS (
+    SELECT FROM pg_locks held JOIN pg_database d ON d.oid = held.database
+    WHERE held.pid = waiting.pid AND d.datname = current_database())
+"""
+
+
+def wait_until_somebody_waits() -> None:
+    """Until another connection to this database stands behind a lock."""
+    for _ in range(600):
+        with connection.cursor() as cursor:
+            cursor.execute(WAITING_HERE)
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.05)
+    pytest.fail("nobody came to wait")
+
+
+@pytest.mark.parametrize("what", ["create_portfolio", "edit_portfolio", "create_account", "edit_account"])
+def test_name_taken_at_the_same_moment_is_refused_by_the_database(shelves, firm, what):
+    # The second look-up happens before the first commit: only the unique key can tell.
+    calls = {
+        "create_portfolio": {"client": firm.client, "name": "Rush"},
+        "edit_portfolio": {"public_id": shelves.ours.portfolio, "name": "Rush"},
+        "create_account": {"client": firm.client, "venue": "binance_usdm", "label": "Rush"},
+        "edit_account": {"public_id": shelves.ours.account, "label": "Rush"},
+    }
     outcomes = []
 
     def work(number):
         with open_scope(firm.scope("advisor")):
             try:
                 with transaction.atomic():
-                    services.create_portfolio(client=firm.client, name="Rush")
-                outcomes.append("made")
+                    getattr(services, what)(**calls[what])
             except services.NameTaken:
                 outcomes.append("taken")
 
-    in_threads(work, 4)
-    assert sorted(outcomes) == ["made", "taken", "taken", "taken"]
+    second = threading.Thread(target=in_threads, args=(work, 1))
+    with acting_as(firm):
+        if "portfolio" in what:
+            services.create_portfolio(client=firm.client, name="Rush")
+        else:
+            services.create_account(client=firm.client, venue="binance_usdm", label="Rush")
+        second.start()
+        wait_until_somebody_waits()
+    second.join(60)
+    assert outcomes == ["taken"]
 
 
 @pytest.mark.parametrize("label", ["Main", "main"])

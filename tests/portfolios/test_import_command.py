@@ -6,11 +6,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from advisors.services import set_member_suspended
+from advisors import accounts
 from portfolios.models import ImportBatch, Position
 from tests.conftest import signed_in_as
+from tests.portfolios.acting import acting_as, book_of
 from tests.portfolios.files import make_file
-from tests.portfolios.test_imports import acting_as, book_of
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_only_an_advisor_imports(firm, file, who):
 
 def test_suspended_advisor_does_not_import(firm, file):
     with acting_as(firm, "admin"):
-        set_member_suspended(public_id=firm.advisor.public_id, suspended=True, now=timezone.now())
+        accounts.set_active(user_id=firm.advisor.user_id, active=False, now=timezone.now())
     with pytest.raises(CommandError, match="is no advisor"):
         run(file, firm.email("advisor"))
 

@@ -1,9 +1,6 @@
 """Imports: previewed without a trace in the book, committed whole or not at all, and never twice."""
 
-from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -12,56 +9,22 @@ from django.test.utils import CaptureQueriesContext
 from advisors.models import AuditEntry
 from advisors.scope import open_scope
 from portfolios import selectors, services
-from portfolios.models import ImportBatch, LedgerHead, Portfolio, Position, PositionEvent, VenueAccount
+from portfolios.models import ImportBatch, Portfolio, Position, PositionEvent, VenueAccount
+from tests.portfolios.acting import (
+    acting_as,
+    assert_is_its_fold,
+    book_of,
+    in_threads,
+    problems_of,
+    stored,
+    take_in,
+)
 from tests.portfolios.files import OPTIONAL, SOUND, make_file
-from tests.portfolios.test_ledger import assert_is_its_fold, in_threads
-
-
-@contextmanager
-def acting_as(firm, role="advisor"):
-    with open_scope(firm.scope(role)), transaction.atomic():
-        yield
 
 
 @pytest.fixture
 def firm(shelves):
     return shelves.ours.firm
-
-
-def stored(content: bytes) -> UUID:
-    """The batch of a sound file, in the scope in force."""
-    preview = services.preview_import(content)
-    assert preview.problems == ()
-    assert preview.batch is not None
-    return preview.batch
-
-
-def take_in(firm, content: bytes) -> services.ImportResult:
-    with acting_as(firm):
-        return services.commit_import(stored(content))
-
-
-def book_of(firm) -> dict[str, list[Any]]:
-    """Everything an import writes, as compliance sees it."""
-    with acting_as(firm, "compliance"):
-        return {
-            "positions": list(Position.objects.order_by("id").values()),
-            "events": list(PositionEvent.objects.order_by("seq").values()),
-            "portfolios": list(Portfolio.objects.order_by("id").values()),
-            "accounts": list(VenueAccount.objects.order_by("id").values()),
-            "head": list(LedgerHead.objects.values_list("seq", flat=True)),
-        }
-
-
-def problems_of(firm, content: bytes) -> list[tuple[int, str, str]]:
-    """What the preview says; the book is the same after it."""
-    before = book_of(firm)
-    with acting_as(firm):
-        preview = services.preview_import(content)
-    assert preview.batch is None
-    assert preview.problem_count >= len(preview.problems) > 0
-    assert book_of(firm) == before
-    return [(problem.line, problem.column, problem.message) for problem in preview.problems]
 
 
 def test_committed_file_becomes_positions_that_are_their_folds(firm):
@@ -171,13 +134,15 @@ def test_longer_file_adds_only_what_is_new(firm):
         ({"leverage": "11"}, "leverage", "10"),
         ({"stop_price": "1"}, "stop_price", "55000"),
         ({"opened_at": "2026-11-02T09:30:00Z"}, "opened_at", "2026-11-02T08:30:00Z"),
+        ({"external_id": "2", "leverage": "3"}, "leverage", "none"),
         ({"symbol": "ETHUSDT"}, "symbol", "another instrument"),
         ({"portfolio": "Other"}, "portfolio", "another portfolio"),
     ],
 )
 def test_other_values_for_a_position_that_is_there_are_refused(firm, change, column, there):
-    take_in(firm, make_file(OPTIONAL))
-    ((line, named, message),) = problems_of(firm, make_file({**OPTIONAL, **change}))
+    take_in(firm, make_file(OPTIONAL, {}))
+    given = change if change.get("external_id") else {**OPTIONAL, **change}
+    ((line, named, message),) = problems_of(firm, make_file(given))
     assert (line, named) == (2, column)
     assert f"with {there}: record an event" in message
 
@@ -297,74 +262,6 @@ def test_first_hundred_of_many_problems_are_listed_with_the_total(firm):
     assert preview.problems[-1].line == 51
 
 
-# What a line may refer to.
-
-
-@pytest.mark.parametrize(
-    ("change", "column", "hint"),
-    [
-        ({"symbol": "BTCUDST"}, "symbol", "did you mean BTCUSDT?"),
-        ({"symbol": "MAR1"}, "symbol", "is a date, as Excel makes"),
-        ({"symbol": "#REF!"}, "symbol", "lists no '#REF!'"),
-        ({"symbol": "BTC‐USDT"}, "symbol", "did you mean BTCUSDT?"),
-        ({"venue": "binance_usd"}, "venue", "did you mean binance_usdm?"),
-        ({"venue": "nyse"}, "venue", "known are"),
-        ({"venue": "okx"}, "symbol", "okx lists no"),
-    ],
-)
-def test_unknown_instrument_is_refused_with_what_comes_near(firm, change, column, hint):
-    ((line, named, message),) = problems_of(firm, make_file(change))
-    assert (line, named) == (2, column)
-    assert hint in message
-
-
-def test_symbol_and_venue_are_found_in_any_case(firm):
-    take_in(firm, make_file({"symbol": "btcusdt", "venue": " BINANCE_USDM "}))
-    with acting_as(firm):
-        assert Position.objects.get().instrument.symbol == "BTCUSDT"
-
-
-def test_clients_of_others_are_as_unknown_as_none(shelves, firm):
-    with acting_as(shelves.theirs.firm):
-        foreign = services.create_portfolio(client=shelves.theirs.firm.client, name="Theirs")
-    with open_scope(shelves.theirs.firm.scope("advisor")), transaction.atomic():
-        assert selectors.get_portfolio(foreign).name == "Theirs"
-    said = {
-        reference: problems_of(firm, make_file({"client": reference}))[0][2].replace(reference, "…")
-        for reference in ("OTHER_CLIENT", "NEVER_WAS")
-    }
-    assert len(set(said.values())) == 1
-    # The colleague's client can be named by the colleague: the refusal is not about the reference.
-    with acting_as(firm, "colleague"):
-        assert services.preview_import(make_file({"client": "OTHER_CLIENT"})).problems == ()
-
-
-def test_file_opens_positions_in_the_acting_advisors_firm_only(shelves, firm):
-    theirs = book_of(shelves.theirs.firm)
-    take_in(firm, make_file({}))
-    assert book_of(shelves.theirs.firm) == theirs
-    with acting_as(shelves.theirs.firm, "compliance"):
-        assert selectors.list_batches() == []
-
-
-def test_batch_of_another_is_as_absent_as_none(shelves, firm):
-    with acting_as(firm):
-        batch = stored(make_file({}))
-        assert selectors.get_batch(batch).state == "previewed"
-    for other, role in ((firm, "colleague"), (shelves.theirs.firm, "advisor")):
-        with acting_as(other, role):
-            assert selectors.list_batches() == []
-            for public_id in (batch, uuid4()):
-                with pytest.raises(selectors.BatchNotFound):
-                    selectors.get_batch(public_id)
-                with pytest.raises(selectors.BatchNotFound):
-                    services.preview_batch(public_id)
-                with pytest.raises(selectors.BatchNotFound), transaction.atomic():
-                    services.commit_import(public_id)
-    with acting_as(firm, "compliance"):
-        assert [row.public_id for row in selectors.list_batches()] == [batch]
-
-
 # Wallets, names, audit and cost.
 
 
@@ -374,6 +271,15 @@ def test_wallet_is_taken_out_of_a_margin_that_includes_pnl(firm):
     take_in(firm, (",".join(line) + "\n" + ",".join(line.values())).encode())
     with acting_as(firm):
         assert Position.objects.get().isolated_wallet == 3000
+
+
+def test_margin_that_is_all_unrealised_pnl_is_refused(firm):
+    line = {**SOUND, "isolated_margin_incl_upnl": "500", "mark_price": "61000"}
+    del line["isolated_wallet"]
+    content = (",".join(line) + "\n" + ",".join(line.values())).encode()
+    assert [(number, column) for number, column, _ in problems_of(firm, content)] == [
+        (2, "isolated_margin_incl_upnl")
+    ]
 
 
 def test_batch_has_a_name_of_ours_and_the_digest_of_the_bytes(firm):
@@ -412,6 +318,19 @@ def test_import_takes_as_many_queries_for_thirty_rows_as_for_three(firm):
             counts.append(len(captured))
     assert counts[0] == counts[1]
     assert counts[0] < 40
+
+
+def test_file_of_several_statements_gives_each_position_its_own_events(firm, monkeypatch):
+    monkeypatch.setattr("portfolios.services.bulk.ROWS_A_STATEMENT", 3)
+    take_in(
+        firm,
+        make_file(*({"quantity": str(place), "stop_price": "5" * (place % 2)} for place in range(1, 11))),
+    )
+    with acting_as(firm):
+        for position in Position.objects.select_related("instrument"):
+            assert position.external_id == f"{position.quantity:.0f}"
+            assert_is_its_fold(position)
+        assert list(PositionEvent.objects.order_by("seq").values_list("seq", flat=True)) == list(range(1, 16))
 
 
 def test_dry_run_stores_nothing(firm):

@@ -1,9 +1,8 @@
 """The ledger: order, folds written with their events, nothing lost under concurrency, nothing across the wall."""
 
-import threading
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,28 +11,10 @@ from django.utils import timezone
 
 from advisors.models import AuditEntry
 from advisors.scope import Scope, open_scope
-from portfolios import fold, selectors, services
+from portfolios import selectors, services
 from portfolios.models import LedgerHead, Position, PositionEvent
-from portfolios.services import Opening
 from tests.conftest import signed_in_as
-
-AT = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
-OPENING = Opening(
-    side="long",
-    quantity=Decimal("2"),
-    entry_price=Decimal("100"),
-    isolated_wallet=Decimal("50"),
-    leverage=Decimal("4"),
-    opened_at=AT,
-)
-
-
-def open_one(shelf, **more):
-    return services.open_position(
-        portfolio=shelf.portfolio,
-        account=shelf.account,
-        **{"symbol": "BTCUSDT", "opening": OPENING, **more},
-    )
+from tests.portfolios.acting import AT, OPENING, THREADS, assert_is_its_fold, in_threads, open_one
 
 
 @pytest.fixture
@@ -41,27 +22,6 @@ def acting(shelves):
     """Inside one transaction of our advisor."""
     with open_scope(shelves.ours.firm.scope("advisor")), transaction.atomic():
         yield shelves
-
-
-def refolded(position: Position) -> fold.State:
-    columns = ("kind", "effective_at", "seq", "quantity", "price", "amount", "leverage")
-    events = [fold.Event(**row) for row in PositionEvent.objects.filter(position=position).values(*columns)]
-    return fold.fold(events, position.instrument.kind)
-
-
-def assert_is_its_fold(position: Position) -> None:
-    state = refolded(position)
-    for name in (
-        "quantity",
-        "entry_price",
-        "isolated_wallet",
-        "leverage",
-        "stop_price",
-        "closed_at",
-        "closed_by",
-    ):
-        assert getattr(position, name) == getattr(state, name), name
-    assert position.version == state.version
 
 
 def test_open_position_writes_position_event_and_audit(acting):
@@ -83,7 +43,7 @@ def test_open_position_writes_position_event_and_audit(acting):
 
 
 def test_open_position_with_a_stop_writes_two_events(acting):
-    public_id = open_one(acting.ours, opening=Opening(**{**_values(OPENING), "stop_price": Decimal("90")}))
+    public_id = open_one(acting.ours, opening=replace(OPENING, stop_price=Decimal("90")))
     position = Position.objects.get(public_id=public_id)
     assert (position.stop_price, position.version) == (90, 2)
     assert [(event.kind, event.seq) for event in selectors.list_events(position.pk)] == [
@@ -91,10 +51,6 @@ def test_open_position_with_a_stop_writes_two_events(acting):
         ("stop_set", 2),
     ]
     assert_is_its_fold(position)
-
-
-def _values(opening: Opening) -> dict[str, Any]:
-    return {name: getattr(opening, name) for name in Opening.__dataclass_fields__}
 
 
 def test_open_position_without_an_external_id_gets_its_own(acting):
@@ -206,7 +162,7 @@ def test_event_of_the_future_is_refused(acting):
     with pytest.raises(services.EventRefused, match="future"):
         open_one(
             acting.ours,
-            opening=Opening(**{**_values(OPENING), "opened_at": timezone.now() + timedelta(hours=1)}),
+            opening=replace(OPENING, opened_at=timezone.now() + timedelta(hours=1)),
         )
 
 
@@ -256,30 +212,7 @@ def test_system_may_record_a_liquidation(shelves):
 
 # Concurrency: real connections, real transactions.
 
-THREADS, EACH = 8, 6
-
-
-def in_threads(work, count=THREADS):
-    """Run work(number) in as many threads, each on a connection of its own; raises what any of them raised."""
-    errors: list[BaseException] = []
-    start = threading.Barrier(count)
-
-    def run(number):
-        try:
-            start.wait(30)
-            work(number)
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    if errors:
-        raise errors[0]
+EACH = 6
 
 
 def test_first_events_of_a_firm_in_parallel_leave_no_gap(shelves):

@@ -7,8 +7,8 @@ from advisors.exports import cell
 from portfolios import selectors, services
 from portfolios.models import Position
 from portfolios.reports import events_report
+from tests.portfolios.acting import acting_as, take_in
 from tests.portfolios.files import OPTIONAL, make_file
-from tests.portfolios.test_imports import acting_as, take_in
 
 
 def test_report_holds_every_event_with_its_position(shelves):

@@ -110,9 +110,8 @@ def play(feed: Feed, stop: StopSignals) -> None:
                 pause, said = FIRST_PAUSE_SECONDS, ""
                 keep_stepping(feed, last, stop)
         except (OperationalError, InterfaceError, ledger.NotSeeded, Unavailable) as error:
-            reason = (
-                type(error).__name__ if isinstance(error, OperationalError | InterfaceError) else str(error)
-            )
+            is_away = isinstance(error, OperationalError | InterfaceError)
+            reason = "the database does not answer" if is_away else str(error)
             if reason != said:
                 log.warning("replay_waits", reason=reason)
                 said = reason

@@ -45,6 +45,7 @@ class Command(BaseCommand):
 
     def seed(self, speed: int) -> tuple[Feed, ledger.LastTick]:
         """Firms first, marks last: what was cut short has no marks yet and is completed by the next try."""
+        ledger.read_ladders()
         make_firms(build_book())
         feed = Feed(Path(settings.VAR_DIR) / "feed", speed=speed)
         feed.resume()

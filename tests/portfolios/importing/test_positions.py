@@ -1,5 +1,6 @@
 """Lines of positions: whole files, repeats, wallets given in two ways."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -90,6 +91,12 @@ def test_wallet_that_would_be_nothing_is_refused():
     (line,) = parse(_margin_lines(isolated_margin_incl_upnl="500")).lines
     with pytest.raises(CellError, match=r"wallet would be 0\.00000000"):
         line.wallet(kind="linear", contract_size=Decimal(1))
+
+
+def test_line_without_any_wallet_has_none():
+    (line,) = parse(make_file({})).lines
+    with pytest.raises(CellError, match="missing"):
+        replace(line, isolated_wallet=None).wallet(kind="linear", contract_size=Decimal(1))
 
 
 def test_margin_columns_come_together_and_not_beside_the_wallet():

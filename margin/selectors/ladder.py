@@ -1,0 +1,53 @@
+"""Where each open position in force dies, and with how much: what the pictures of a whole book are drawn from."""
+
+from dataclasses import dataclass
+
+from margin.selectors.overview import IN_DOLLARS, RANK_WORDS, get_last_run
+from margin.selectors.positions import RANK, TABLES, fetch_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One position: the move of its mark that liquidates it, and the margin it would take along."""
+
+    client_name: str
+    base_asset: str
+    side: str
+    state: str
+    distance_ratio: float | None
+    margin_dollars: float
+    value_dollars: float
+
+    @property
+    def fatal_move_ratio(self) -> float | None:
+        """Change of the mark at which it is liquidated: downwards for a long, upwards for a short."""
+        if self.distance_ratio is None:
+            return None
+        return -self.distance_ratio if self.side == "long" else self.distance_ratio
+
+
+@dataclass(frozen=True, slots=True)
+class BookStanding:
+    """Every open position with figures; those without are counted, for no picture shows them."""
+
+    standings: list[Standing]
+    without_figures: int
+    version: str
+
+
+STANDINGS = f"""
+SELECT c.name AS client_name, i.base_asset, p.side, {RANK} AS rank, r.distance_ratio,
+    r.max_loss * {IN_DOLLARS} AS margin_dollars, r.value * {IN_DOLLARS} AS value_dollars
+FROM {TABLES} WHERE p.closed_at IS NULL
+ORDER BY rank, r.distance_ratio NULLS LAST, p.id
+"""
+
+
+def get_book_standing() -> BookStanding:
+    rows = fetch_rows(STANDINGS, {})
+    known = [row for row in rows if row["margin_dollars"] is not None and row["value_dollars"] is not None]
+    return BookStanding(
+        standings=[Standing(state=RANK_WORDS[row.pop("rank")], **row) for row in known],
+        without_figures=len(rows) - len(known),
+        version=get_last_run().run_id,
+    )

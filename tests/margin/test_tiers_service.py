@@ -1,0 +1,162 @@
+"""Tiers in the table: checked, dated, loaded once, and which of them are in force on a day."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from margin.engine.tiers import TierDeduction, TierError, TierGap, TierOverlap
+from margin.models import Tier
+from margin.selectors.book import read_ladders
+from margin.services import load_tiers, read_shipped_tiers
+from margin.services import tiers as tiers_module
+from margin.services.tiers import TiersConflict
+from portfolios.models import Instrument
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+SINCE = date(2026, 1, 1)
+
+
+def tier_row(tier, floor, cap, rate, amount, **more):
+    row = {
+        "venue": "binance_usdm",
+        "symbol": "BTCUSDT",
+        "tier": str(tier),
+        "min_notional": str(floor),
+        "max_notional": str(cap),
+        "maint_margin_rate": str(rate),
+        "max_leverage": "50",
+        "maint_amount": str(amount),
+        "source": "test",
+    }
+    return row | more
+
+
+def two_tiers(**second):
+    return [tier_row(1, 0, 50000, "0.004", 0), tier_row(2, 50000, 600000, "0.005", 50, **second)]
+
+
+def rates_on(day):
+    return [row.rate for ladder in read_ladders(today=day) for row in ladder.rows]
+
+
+def test_shipped_tiers_load_and_again_change_nothing():
+    rows = read_shipped_tiers()
+    first = load_tiers(rows)
+    ids = set(Tier.objects.values_list("id", flat=True))
+    second = load_tiers(rows)
+    assert len(ids) == len(rows)
+    assert (first.unchanged, second.added, second.unchanged) == (0, 0, first.added)
+    assert set(Tier.objects.values_list("id", flat=True)) == ids
+
+
+def test_shipped_tiers_are_stored_as_they_are_in_the_file():
+    load_tiers(read_shipped_tiers())
+    row = next(row for row in read_shipped_tiers() if row["symbol"] == "ETHUSDT" and row["tier"] == "3")
+    stored = Tier.objects.get(label=row["venue"], symbol="ETHUSDT", tier=3)
+    assert stored.floor == Decimal(row["min_notional"])
+    assert stored.cap == Decimal(row["max_notional"])
+    assert stored.maintenance_rate == Decimal(row["maint_margin_rate"])
+    assert stored.maintenance_amount == Decimal(row["maint_amount"])
+    assert (stored.source, stored.effective_from) == (row["source"], tiers_module.SHIPPED_FROM)
+
+
+@pytest.mark.parametrize(
+    ("label", "since"),
+    [
+        ("binance_usdm_2021", date(2021, 1, 1)),
+        ("binance_usdm_2024-03", date(2024, 3, 1)),
+        ("binance_usdm_2024-10-24", date(2024, 10, 24)),
+        ("binance_usdm", SINCE),
+        ("dydx_v4_liquidity_tier", SINCE),
+    ],
+)
+def test_dated_label_says_since_when_it_holds(label, since):
+    load_tiers([row | {"venue": label} for row in two_tiers()], effective_from=SINCE)
+    assert set(Tier.objects.values_list("effective_from", flat=True)) == {since}
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "named"),
+    [
+        (
+            two_tiers(min_notional="60000"),
+            TierGap,
+            "binance_usdm BTCUSDT tier 2 (from 60000): nothing covers 50000",
+        ),
+        (
+            two_tiers(min_notional="40000"),
+            TierOverlap,
+            "binance_usdm BTCUSDT tier 2 (from 40000): starts below 50000",
+        ),
+        (
+            two_tiers(maint_amount="51"),
+            TierDeduction,
+            "tier 2 (from 50000): the amount is 51, the identity gives 50",
+        ),
+        (two_tiers(maint_margin_rate="1"), TierError, "tier 2 (from 50000): the maintenance rate 1 is not"),
+        (two_tiers(maint_margin_rate="NaN"), TierError, "row 3: maint_margin_rate is not finite"),
+        (two_tiers(max_notional="1e20"), TierError, "tier 2 (from 50000): cap 1E+20 does not fit"),
+        (two_tiers(max_leverage="1e-19"), TierError, "tier 2 (from 50000): max_leverage 1E-19 does not fit"),
+        (two_tiers(source="x" * 301), TierError, "tier 2 (from 50000): label, symbol or source is too long"),
+    ],
+)
+def test_tiers_that_cannot_be_used_are_refused_by_name_and_none_is_stored(rows, error, named):
+    good = [row | {"symbol": "ETHUSDT"} for row in two_tiers()]
+    with pytest.raises(error) as caught:
+        load_tiers([*good, *rows])
+    assert named.replace("row 3", "row 5") in str(caught.value)
+    assert not Tier.objects.exists()
+
+
+def test_amounts_the_venue_does_not_publish_are_stored_as_the_identity_gives_them():
+    load_tiers(two_tiers(maint_amount=""))
+    assert Tier.objects.get(tier=2).maintenance_amount == 50
+
+
+def test_other_figures_from_the_same_day_are_refused():
+    load_tiers(two_tiers(), effective_from=SINCE)
+    with pytest.raises(TiersConflict, match=r"tier 2 .* other figures are stored from 2026-01-01 on"):
+        load_tiers(two_tiers(max_leverage="40"), effective_from=SINCE)
+    with pytest.raises(TiersConflict, match="more tiers are stored"):
+        load_tiers(two_tiers()[:1], effective_from=SINCE)
+    assert Tier.objects.count() == 2
+
+
+def test_newest_tiers_in_force_on_the_day_apply():
+    load_tiers(two_tiers(), effective_from=SINCE)
+    later = [tier_row(1, 0, 600000, "0.01", 0)]
+    load_tiers(later, effective_from=date(2026, 3, 1))
+    assert rates_on(date(2025, 12, 31)) == []
+    assert rates_on(date(2026, 2, 28)) == [Decimal("0.004"), Decimal("0.005")]
+    assert rates_on(date(2026, 3, 1)) == [Decimal("0.01")]
+
+
+def test_ladder_broken_in_the_table_is_left_out_and_the_others_stay():
+    load_tiers([*two_tiers(), *(row | {"symbol": "ETHUSDT"} for row in two_tiers())])
+    Tier.objects.filter(symbol="BTCUSDT", tier=2).update(floor=60000)
+    assert [ladder.symbol for ladder in read_ladders(today=date(2026, 6, 1))] == ["ETHUSDT"]
+
+
+def test_load_market_brings_every_instrument_its_tiers(capsys):
+    call_command("load_market")
+    call_command("load_market")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("added, 0 there already.")
+    assert " 0 margin tier ladders added" in second
+    known = set(Tier.objects.values_list("label", "symbol"))
+    labels = set(Instrument.objects.values_list("tier_label", "tier_symbol"))
+    assert labels
+    assert labels <= known
+
+
+def test_load_market_says_which_row_is_wrong_and_stores_nothing(monkeypatch, tmp_path):
+    rows = two_tiers(maint_amount="51")
+    path = tmp_path / "tiers.csv"
+    path.write_text("\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]))
+    monkeypatch.setattr(tiers_module, "SHIPPED", (path,))
+    with pytest.raises(CommandError, match="BTCUSDT tier 2"):
+        call_command("load_market")
+    assert not Instrument.objects.exists()
