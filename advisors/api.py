@@ -19,7 +19,7 @@ from advisors.tokens import AUTHENTICATION
 
 MAX_ROWS = 500
 MAX_DECIMALS = 18
-PLAIN_NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,21})?")
+PLAIN_NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,21})?")
 REFUSALS = {
     400: "Something of the call is not understood; the answer names it.",
     401: "No token, or one that is unknown, expired or revoked.",
@@ -140,9 +140,9 @@ class DecimalText(serializers.Field[Any, Any, Any, Any]):
 
 @extend_schema_field(
     {
-        "oneOf": [
-            {"type": "string", "pattern": PLAIN_NUMBER.pattern},
-            {"type": "number", "exclusiveMinimum": 0},
+        "anyOf": [
+            {"type": "string", "pattern": f"^{PLAIN_NUMBER.pattern}$"},
+            {"type": "number", "minimum": 0, "exclusiveMinimum": True},
         ]
     }
 )

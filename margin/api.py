@@ -146,6 +146,8 @@ class MarkQuery(ListQuery):
 
 
 class PostedMarkSerializer(StrictSerializer):
+    """A mark of one instrument; sequence rises with each mark of a source."""
+
     venue = serializers.CharField(max_length=32)
     symbol = serializers.CharField(max_length=40)
     source = serializers.CharField(max_length=32)  # type: ignore[assignment]  # as above
@@ -166,6 +168,8 @@ class PostedMarkSerializer(StrictSerializer):
 
 
 class PostedMarksSerializer(StrictSerializer):
+    """Up to a thousand marks, taken together or not at all."""
+
     marks = PostedMarkSerializer(many=True, allow_empty=False, max_length=MAX_MARKS)  # type: ignore[call-arg]
 
     def to_internal_value(self, data: Any) -> Any:
@@ -199,7 +203,9 @@ class MayIngest(BasePermission):
 class ClientsView(Endpoint):
     permission = Permission.VIEW_CLIENT_NAMES
 
-    @extend_schema(parameters=[ListQuery], responses=answers(ClientPageSerializer))
+    @extend_schema(
+        operation_id="list_clients", parameters=[ListQuery], responses=answers(ClientPageSerializer)
+    )
     def get(self, request: Request) -> Response:
         """The clients that the caller answers for, or reads as compliance or admin."""
         listing = Listing(request, ListQuery)
@@ -209,7 +215,11 @@ class ClientsView(Endpoint):
 
 
 class PortfoliosView(Endpoint):
-    @extend_schema(parameters=[PortfolioQuery], responses=answers(PortfolioPageSerializer))
+    @extend_schema(
+        operation_id="list_portfolios",
+        parameters=[PortfolioQuery],
+        responses=answers(PortfolioPageSerializer),
+    )
     def get(self, request: Request) -> Response:
         """The portfolios of those clients."""
         listing = Listing(request, PortfolioQuery)
@@ -219,7 +229,9 @@ class PortfoliosView(Endpoint):
 
 
 class PositionsView(Endpoint):
-    @extend_schema(parameters=[PositionQuery], responses=answers(PositionPageSerializer))
+    @extend_schema(
+        operation_id="list_positions", parameters=[PositionQuery], responses=answers(PositionPageSerializer)
+    )
     def get(self, request: Request) -> Response:
         """Open positions with their risk, worst first. Between two pages a position may change its place."""
         listing = Listing(request, PositionQuery)
@@ -240,6 +252,7 @@ class PositionsView(Endpoint):
 
 class PositionView(Endpoint):
     @extend_schema(
+        operation_id="get_position",
         parameters=[OpenApiParameter("public_id", UUID, OpenApiParameter.PATH)],
         responses=answers(PositionSerializer, missing=True),
     )
@@ -256,7 +269,7 @@ class MarksView(Endpoint):
     def get_permissions(self) -> list[BasePermission]:
         return [MayIngest() if self.request.method == "POST" else HasScope()]
 
-    @extend_schema(parameters=[MarkQuery], responses=answers(MarkPageSerializer))
+    @extend_schema(operation_id="list_marks", parameters=[MarkQuery], responses=answers(MarkPageSerializer))
     def get(self, request: Request) -> Response:
         """The newest mark of every instrument."""
         listing = Listing(request, MarkQuery)
@@ -264,7 +277,11 @@ class MarksView(Endpoint):
         rows = list_marks_after(after, venue=listing.given["venue"], limit=listing.limit + 1)
         return listing.answer(MarkSerializer, rows, lambda row: [row.venue, row.symbol])
 
-    @extend_schema(request=PostedMarksSerializer, responses=answers(PostedSerializer, status=202))
+    @extend_schema(
+        operation_id="post_marks",
+        request=PostedMarksSerializer,
+        responses=answers(PostedSerializer, status=202),
+    )
     def post(self, request: Request) -> Response:
         """Post marks with an ingest token: all are written down before the answer, or none."""
         parse_query(request, NoQuery)

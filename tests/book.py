@@ -97,7 +97,7 @@ def compute_risk() -> None:
                     venue="binance_usdm",
                     symbol=symbol,
                     source="test",
-                    sequence=int(now.timestamp()),
+                    sequence=int(now.timestamp() * 1_000_000),
                     price=price,
                     low_price=price,
                     high_price=price,

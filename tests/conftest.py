@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from django.conf import settings
@@ -16,6 +17,10 @@ from psycopg import sql
 from config.db import bootstrap
 from tests.cast import Cast, make_cast
 from tests.settings import PASSWORDS, SUPERUSER, login
+
+# A duration is never a test: a busy machine would fail it.
+hypothesis.settings.register_profile("without deadline", deadline=None)
+hypothesis.settings.load_profile("without deadline")
 
 ROOT = Path(__file__).resolve().parent.parent
 

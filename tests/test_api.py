@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -267,38 +267,39 @@ def test_a_cursor_of_another_list_is_no_cursor(books: Books) -> None:
     assert client.get("/api/v1/clients?cursor=" + "x" * 1001).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "unknown=1",
-        "page_size=10",
-        "ordering=password",
-        "fields=id",
-        "filter[firm]=2",
-        "firm_id=2",
-        "expand=client",
-        "format=json",
-        "limit=0",
-        "limit=-1",
-        "limit=1e9",
-        "limit=1000000000",
-        "limit=501",
-        "limit=x",
-        "limit=",
-        "limit=1&limit=2",
-        "cursor=&cursor=",
-        "venue=%00",
-        "venue=" + "x" * 33,
-        "client=1",
-        "client=" + "x" * 5000,
-        "state=green",
-        "portfolio=%27%20OR%201=1--",
-    ],
-)
-def test_a_query_that_is_not_understood_is_refused(cast: Cast, query: str) -> None:
-    answer = reader(cast.ours, "compliance").get(f"/api/v1/positions?{query}")
-    assert answer.status_code == 400
-    assert set(answer.json()) <= {name.partition("=")[0] for name in query.split("&")}
+BAD_QUERIES = [
+    "unknown=1",
+    "page_size=10",
+    "ordering=password",
+    "fields=id",
+    "filter[firm]=2",
+    "firm_id=2",
+    "expand=client",
+    "format=json",
+    "limit=0",
+    "limit=-1",
+    "limit=1e9",
+    "limit=1000000000",
+    "limit=501",
+    "limit=x",
+    "limit=",
+    "limit=1&limit=2",
+    "cursor=&cursor=",
+    "venue=%00",
+    "venue=" + "x" * 33,
+    "client=1",
+    "client=" + "x" * 5000,
+    "state=green",
+    "portfolio=%27%20OR%201=1--",
+]
+
+
+def test_a_query_that_is_not_understood_is_refused(cast: Cast) -> None:
+    client = reader(cast.ours, "compliance")
+    for query in BAD_QUERIES:
+        answer = client.get(f"/api/v1/positions?{query}")
+        assert answer.status_code == 400, query
+        assert set(answer.json()) <= {name.partition("=")[0] for name in query.split("&")}
 
 
 def test_every_endpoint_refuses_a_parameter_it_does_not_know(books: Books) -> None:
@@ -316,11 +317,11 @@ def test_search_values_are_taken_literally(books: Books) -> None:
         "_",
         "binance_%25",
         "' OR 1=1--",
-        "'; SET app.scope = '2||system'; --",
+        "'; RESET app.scope--",
         "(a%2B)%2B$",
     ):
         assert fetch(client, f"/api/v1/positions?venue={value}")["results"] == []
-        assert fetch(client, f"/api/v1/positions?coin={value[:20]}")["results"] == []
+        assert fetch(client, f"/api/v1/positions?coin={value}")["results"] == []
     assert len(ids_in(client, "/api/v1/positions")) == 6
 
 
@@ -358,21 +359,18 @@ def test_a_list_takes_the_same_queries_for_one_row_and_for_three(cast: Cast) -> 
         open_positions(firm, "advisor", added, count=2)
     compute_risk()
     three = {address: _count_queries(client, address) for address in LISTS}
-    assert one == three == dict.fromkeys(LISTS, 2)
+    # The transaction's two ends are counted with the token and the list.
+    assert one == three == dict.fromkeys(LISTS, 4)
     assert {address: len(fetch(client, address)["results"]) for address in LISTS} == dict(
         zip(LISTS, (4, 3, 5, 2), strict=True)
     )
 
 
+MARK = {"venue": "binance_usdm", "symbol": "BTCUSDT", "source": "feed", "sequence": 7, "price": "64001.25"}
+
+
 def _mark(**changes: Any) -> dict[str, Any]:
-    return {
-        "venue": "binance_usdm",
-        "symbol": "BTCUSDT",
-        "source": "feed",
-        "sequence": 7,
-        "price": "64001.25",
-        "source_at": timezone.now().isoformat(),
-    } | changes
+    return {**MARK, "source_at": timezone.now().isoformat(), **changes}
 
 
 def _post(client: Client, body: Any, content_type: str = "application/json") -> Any:
@@ -492,56 +490,58 @@ def test_a_thousand_marks_are_taken_and_one_more_is_not(market: None) -> None:
     with CaptureQueriesContext(connection) as captured:
         marks = [_mark(sequence=number) for number in range(1000)]
         assert _post(client, {"marks": marks}).json() == {"accepted": 1000, "unknown": []}
-    assert len(captured) == 3
+    assert len(captured) == 5
     assert _post(client, {"marks": [*marks, _mark()]}).status_code == 400
     assert len(_intake()) == 1000
 
 
-def _bodies() -> Iterator[tuple[str, str | bytes]]:
-    good = json.dumps({"marks": [_mark()]})
-    yield "NaN", good.replace('"64001.25"', "NaN")
-    yield "Infinity", good.replace('"64001.25"', "-Infinity")
-    yield "huge exponent", good.replace('"64001.25"', "1e999999999")
-    yield "tiny exponent", good.replace('"64001.25"', "1e-999999999")
-    yield "huge integer", good.replace('"64001.25"', "9" * 5000)
-    yield "huge exponent in a field unread", good.replace('"sequence": 7', '"sequence": 1E+999999999')
-    yield "nested lists", "[" * 100_000
-    yield "nested objects", '{"a":' * 100_000
-    yield "nested and closed", '{"marks":' + "[" * 500 + "]" * 500 + "}"
-    yield "nested just too deep", '{"marks":' + "[" * 21 + "]" * 21 + "}"
-    yield "key twice", good.replace('"sequence": 7', '"sequence": 7, "sequence": 8')
-    yield "key twice outside", good[:-1] + ', "marks": []}'
-    yield "NUL", good.replace("BTCUSDT", "BTC\\u0000USDT")
-    yield "raw NUL", good.replace("BTCUSDT", "BTC\x00USDT")
-    yield "lone surrogate", good.replace("BTCUSDT", "\\ud800")
-    yield "lone surrogate in a key", good.replace("symbol", "\\udfff")
-    yield "twice a lone surrogate", '{"\\ud800": 1, "\\ud800": 2}'
-    yield "invalid UTF-8", good.encode().replace(b"BTCUSDT", b"\xff\xfe")
-    yield "UTF-16", good.encode("utf-16")
-    yield "UTF-32", good.encode("utf-32")
-    yield "BOM", b"\xef\xbb\xbf" + good.encode()
-    yield "list", "[]"
-    yield "string", '"marks"'
-    yield "null", "null"
-    yield "number", "7"
-    yield "true", "true"
-    yield "empty object", "{}"
-    yield "marks no list", '{"marks": {}}'
-    yield "marks null", '{"marks": null}'
-    yield "marks of numbers", '{"marks": [1, null, "x", []]}'
-    yield "marks empty", '{"marks": []}'
-    yield "cut", good[:-5]
-    yield "two", good + good
-    yield "trailing comma", good[:-1] + ",}"
-    yield "single quotes", good.replace('"', "'")
-    yield "too large", '{"marks": "' + "x" * (2 * 1024 * 1024) + '"}'
-    yield "too large a list", '{"marks": [' + "1," * 1_100_000 + "1]}"
-    yield "HTML", "<html><body>200 OK</body></html>"
+# A sound body, to be spoilt; its time is long past, which the worker sorts out and not the door.
+GOOD = json.dumps({"marks": [dict(MARK, source_at="2026-01-05T09:00:00Z")]})
+BODIES: dict[str, str | bytes] = {
+    "NaN": GOOD.replace('"64001.25"', "NaN"),
+    "Infinity": GOOD.replace('"64001.25"', "-Infinity"),
+    "huge exponent": GOOD.replace('"64001.25"', "1e999999999"),
+    "tiny exponent": GOOD.replace('"64001.25"', "1e-999999999"),
+    "huge integer": GOOD.replace('"64001.25"', "9" * 5000),
+    "huge exponent in a field unread": GOOD.replace('"sequence": 7', '"sequence": 1E+999999999'),
+    "nested lists": "[" * 100_000,
+    "nested objects": '{"a":' * 100_000,
+    "nested and closed": '{"marks":' + "[" * 500 + "]" * 500 + "}",
+    "nested just too deep": '{"marks":' + "[" * 21 + "]" * 21 + "}",
+    "key twice": GOOD.replace('"sequence": 7', '"sequence": 7, "sequence": 8'),
+    "key twice outside": GOOD[:-1] + ', "marks": []}',
+    "NUL": GOOD.replace("BTCUSDT", "BTC\\u0000USDT"),
+    "raw NUL": GOOD.replace("BTCUSDT", "BTC\x00USDT"),
+    "lone surrogate": GOOD.replace("BTCUSDT", "\\ud800"),
+    "lone surrogate in a key": GOOD.replace("symbol", "\\udfff"),
+    "twice a lone surrogate": '{"\\ud800": 1, "\\ud800": 2}',
+    "invalid UTF-8": GOOD.encode().replace(b"BTCUSDT", b"\xff\xfe"),
+    "UTF-16": GOOD.encode("utf-16"),
+    "UTF-32": GOOD.encode("utf-32"),
+    "BOM": b"\xef\xbb\xbf" + GOOD.encode(),
+    "list": "[]",
+    "string": '"marks"',
+    "null": "null",
+    "number": "7",
+    "true": "true",
+    "empty object": "{}",
+    "marks no list": '{"marks": {}}',
+    "marks null": '{"marks": null}',
+    "marks of numbers": '{"marks": [1, null, "x", []]}',
+    "marks empty": '{"marks": []}',
+    "cut": GOOD[:-5],
+    "two": GOOD + GOOD,
+    "trailing comma": GOOD[:-1] + ",}",
+    "single quotes": GOOD.replace('"', "'"),
+    "too large": '{"marks": "' + "x" * (2 * 1024 * 1024) + '"}',
+    "too large a list": '{"marks": [' + "1," * 1_100_000 + "1]}",
+    "HTML": "<html><body>200 OK</body></html>",
+}
 
 
 def test_a_body_that_is_not_plain_json_is_refused(market: None) -> None:
     client = feed()
-    codes = {name: _post(client, body).status_code for name, body in _bodies()}
+    codes = {name: _post(client, body).status_code for name, body in BODIES.items()}
     assert codes == dict.fromkeys(codes, 400)
     assert _post(client, b"").status_code == 400
     types = (
@@ -598,7 +598,7 @@ def _attack(operation: Any, headers: Callable[[], dict[str, str]]) -> int:
     sent = 0
 
     @hypothesis.settings(
-        max_examples=60,
+        max_examples=50,
         deadline=None,
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),

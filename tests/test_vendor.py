@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, sync_playwright
 
+from advisors.access import NAVIGATION
 from config.headers import CONTENT_SECURITY_POLICY
+from margin.engine.states import STATE_WORDS
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 VENDOR = STATIC / "vendor"
@@ -69,9 +71,8 @@ def test_every_icon_of_the_templates_is_in_the_sprite():
     templates = "".join(
         path.read_text(encoding="utf-8") for path in sorted((STATIC.parent / "templates").rglob("*.html"))
     )
-    used = set(re.findall(r'icon\.html" with name="([\w-]+)"', templates)) | {
-        f"s-{state}" for state in ("ok", "watch", "danger", "critical", "liquidatable", "unknown", "stale")
-    }
+    used = set(re.findall(r'icon\.html" with name="([\w-]+)"', templates))
+    used |= {f"s-{state}" for state in (*STATE_WORDS, "stale")} | {icon for _, _, icon, _ in NAVIGATION}
     assert used - sprite == set()
 
 

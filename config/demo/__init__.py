@@ -1,1 +1,1 @@
-"""The demo's prices, book and logins: plain data and pure functions, no clock and no database."""
+"""The demo: prices, book and logins as plain data and pure functions; on top of them its feed and its seed."""

@@ -12,6 +12,7 @@ from margin.engine.reasons import describe_reason
 from margin.engine.rules import UnknownRule, VenueRule, displayed_liquidation_price, rule_for
 from margin.engine.states import STATE_WORDS
 from margin.engine.types import INVERSE, LINEAR, LONG, SHORT
+from portfolios.importing import plain
 
 STABLE_ASSETS = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD"})
 MONEY_STEP, COIN_STEP = Decimal("0.01"), Decimal("0.00000001")
@@ -97,11 +98,8 @@ def price(value: float | None, tick_size: Decimal) -> Decimal | None:
 
 
 def trim(value: Decimal | None) -> Decimal | None:
-    """Without the zeros that NUMERIC(38,18) pads, and without an exponent."""
-    if value is None:
-        return None
-    value = value.normalize()
-    return value.quantize(Decimal(1)) if value.as_tuple().exponent > 0 else value  # type: ignore[operator]
+    """Without the zeros that NUMERIC(38,18) pads, without an exponent, and without losing a digit."""
+    return None if value is None else Decimal(plain(value))
 
 
 def venue_rule(venue: str, kind: str) -> VenueRule | None:

@@ -80,7 +80,9 @@ class InstrumentBook:
             )
         elsewhere = sorted(other for other in self.venues if self.get(other, symbol))
         if elsewhere:
-            return InstrumentNotFound("venue", f"{venue} lists no '{symbol}'; {', '.join(elsewhere)} does.")
+            return InstrumentNotFound(
+                "venue", f"{venue} lists no '{symbol}'; listed by {', '.join(elsewhere)}."
+            )
         by_upper = {name.upper(): name for name in self.venues[venue]}
         near = get_close_matches(symbol.upper(), by_upper, n=1)
         hint = f"; did you mean {by_upper[near[0]]}?" if near else "."

@@ -16,7 +16,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from config.demo.feed import Feed
+from config.demo.feed import TICKS_PER_STEP, Feed
 from config.demo.feedlog import EventLine, FeedLog, MarkLine
 from config.demo.path import START_INDEX
 from config.demo.verify import verify
@@ -52,7 +52,7 @@ from datetime import datetime
 from pathlib import Path
 import django
 django.setup()
-from config.demo.feed import Feed
+from config.demo.feed import TICKS_PER_STEP, Feed
 from tests.config.demo_oracle import small_book
 folder, now, point, times = sys.argv[1:]
 left = int(times)
@@ -107,7 +107,7 @@ def test_replay_killed_at_any_point_goes_on(committed, feed, opened_at, tmp_path
 
     again = Feed(tmp_path / "feed", speed=SPEED, book=small_book)
     again.resume()
-    assert stored_tick().index == 1440
+    assert stored_tick().index == 6 * TICKS_PER_STEP - 1
     last = play_to(again, moment(opened_at, 1500))
     assert_whole(again, last.run(SPEED), 1500)
 

@@ -109,7 +109,7 @@ def assert_agrees(name: str, ours: float, twin: Decimal | None, scale: float = 0
         assert ours == pytest.approx(float(twin), rel=RELATIVE, abs=RELATIVE * scale), name
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(cases())
 def test_engine_agrees_with_the_twin(case):
     ours = row_of(engine_figures(case))
@@ -143,7 +143,7 @@ def search_slack(case: dict[str, Any]) -> float:
     return 1e4 * case["mark_price"] if meeting_slack(case) else 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases())
 def test_liquidation_agrees_with_a_search(case):
     ours = row_of(engine_figures(case))
@@ -169,7 +169,7 @@ def test_every_tier_of_every_ladder_agrees_with_a_search(ladder, side, leverage)
         assert_agrees(f"tier {row.tier}", ours["liquidation_price"], twin, search_slack(held))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(cases())
 def test_equity_at_liquidation_equals_maintenance_there(case):
     price = row_of(engine_figures(case))["liquidation_price"]
@@ -186,7 +186,7 @@ def test_equity_at_liquidation_equals_maintenance_there(case):
     assert abs(float(twin["equity"] - twin["maintenance_margin"])) <= slack
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cases())
 def test_liquidation_comes_before_bankruptcy(case):
     row = row_of(engine_figures(case))
@@ -197,7 +197,7 @@ def test_liquidation_comes_before_bankruptcy(case):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cases(), st.lists(st.floats(1.0, 20.0), min_size=2, max_size=8))
 def test_more_margin_never_brings_liquidation_closer(case, factors):
     wallets = np.sort(np.array(factors)) * case["wallet"]
@@ -211,7 +211,7 @@ def test_more_margin_never_brings_liquidation_closer(case, factors):
     assert (figures.margin_ratio[1:] <= figures.margin_ratio[:-1]).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cases(), st.randoms(use_true_random=False))
 def test_order_of_tiers_in_the_input_does_not_matter(case, random):
     rows = list(case["ladder"].rows)
@@ -222,7 +222,7 @@ def test_order_of_tiers_in_the_input_does_not_matter(case, random):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cases(notional_only=True))
 def test_chosen_tier_is_the_one_of_the_liquidation_value(case):
     # What Binance describes: substitute the bracket at the liquidation price, and it must reproduce that price.
@@ -264,7 +264,7 @@ HEALTHY |= {
 }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(ROWS, min_size=1, max_size=12))
 @example([HEALTHY])
 def test_any_input_is_known_or_has_a_reason(rows):
@@ -284,7 +284,7 @@ def test_any_input_is_known_or_has_a_reason(rows):
     assert set(figures.reason.tolist()) | set(figures.liquidation_reason.tolist()) <= set(Reason)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(ROWS, min_size=2, max_size=12), st.randoms(use_true_random=False))
 def test_rows_do_not_see_each_other(rows, random):
     order = list(range(len(rows)))

@@ -357,7 +357,7 @@ def is_shown_as_never(case: dict[str, Any], price: Decimal | None) -> bool:
     return price is None or bool(is_inverse_short and price > NEVER_BEYOND_MARKS * case["mark_price"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(case=cases())
 def test_formula_agrees_with_search(case: dict[str, Any]) -> None:
     solved, searched = reference_figures(**case)["liquidation_price"], brute_force_liquidation(**case)
@@ -368,7 +368,7 @@ def test_formula_agrees_with_search(case: dict[str, Any]) -> None:
         assert abs(solved - searched) <= searched * Decimal("1e-30")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(case=cases())
 def test_equity_at_liquidation_is_maintenance_there(case: dict[str, Any]) -> None:
     # Rates that jump with value may liquidate at the boundary itself, where the two differ.
@@ -380,7 +380,7 @@ def test_equity_at_liquidation_is_maintenance_there(case: dict[str, Any]) -> Non
     assert abs(there["equity"] - there["maintenance_margin"]) <= there["value"] * Decimal("1e-30")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     side=st.sampled_from([LONG, SHORT]),
     entry=decimals("0.0001", "1"),

@@ -76,6 +76,11 @@ def test_row_trims_what_numeric_pads():
     assert str(row.entry_price) == "50000"
 
 
+def test_row_keeps_every_digit_that_numeric_holds():
+    row = build_row(raw_row(quantity=Decimal("123456789012345678.123456789012345678")))
+    assert str(row.quantity) == "123456789012345678.123456789012345678"
+
+
 def test_row_coin_money_has_eight_decimals():
     row = build_row(raw_row(settle_asset="BTC", kind="inverse", venue="binance_coinm", max_loss=0.123456789))
     assert row.max_loss == Decimal("0.12345679")

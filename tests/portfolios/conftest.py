@@ -5,16 +5,11 @@ from uuid import UUID
 
 import pytest
 from django.db import transaction
-from hypothesis import settings
 
 from advisors.scope import open_scope
 from portfolios import services
 from tests.cast import Cast, CastFirm
 from tests.conftest import signed_in_as
-
-# A duration is never a test: a busy machine would fail it.
-settings.register_profile("without deadline", deadline=None)
-settings.load_profile("without deadline")
 
 
 @dataclass(frozen=True)

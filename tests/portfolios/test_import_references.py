@@ -26,7 +26,7 @@ def firm(shelves):
         ({"symbol": "BTC‐USDT"}, "symbol", "did you mean BTCUSDT?"),
         ({"venue": "binance_usd"}, "venue", "did you mean binance_usdm?"),
         ({"venue": "nyse"}, "venue", "known are"),
-        ({"venue": "okx"}, "venue", "okx lists no 'BTCUSDT'; binance_usdm, "),
+        ({"venue": "okx"}, "venue", "okx lists no 'BTCUSDT'; listed by binance_usdm"),
     ],
 )
 def test_unknown_instrument_is_refused_with_what_comes_near(firm, change, column, hint):
