@@ -31,8 +31,10 @@ class Scope:
 @contextmanager
 def open_scope(scope: Scope) -> Iterator[Scope]:
     """Everything this thread asks the database inside is asked as this scope."""
-    former = connection.set_scope(scope.text)  # type: ignore[attr-defined]
+    former = connection.scope_text  # type: ignore[attr-defined]
     try:
+        # Inside, so that an exception that arrives while it opens leaves no scope behind.
+        connection.set_scope(scope.text)  # type: ignore[attr-defined]
         yield scope
     finally:
         connection.set_scope(former)  # type: ignore[attr-defined]

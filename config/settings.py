@@ -106,6 +106,8 @@ _default_database["OPTIONS"] = {**_default_database["OPTIONS"], **_url_options}
 DATABASES: dict[str, Any] = {"default": _default_database}
 DATABASE_ROUTERS: list[str] = []
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# What the database has acknowledged must outlast a power cut; only a throwaway test server may do without.
+REQUIRE_FSYNC = env.bool("REQUIRE_FSYNC", default=True)
 MINIMUM_POSTGRES = {15: 150014, 16: 160010, 17: 170006, 18: 180000}
 
 CACHES = {

@@ -38,6 +38,7 @@ def environment(process: str, *, redis_url: str, **settings: str) -> dict[str, s
         "REDIS_URL": redis_url,
         "SECRET_KEY": "x" * 50,
         "PYTHONUNBUFFERED": "1",
+        "REQUIRE_FSYNC": "0",
         **settings,
     }
 

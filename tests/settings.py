@@ -6,6 +6,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 PASSWORDS = {"web": "test-web", "worker": "test-worker", "migrate": "test-migrate"}
 os.environ.setdefault("SECRET_KEY", "only-for-tests-" + "x" * 40)
 os.environ["BULKHEAD_PROCESS"] = "web"
+# The throwaway server of a test run does without; inherited by every process that a test starts.
+os.environ["REQUIRE_FSYNC"] = "0"
 
 _superuser = urlsplit(os.environ.get("TEST_SUPERUSER_URL", "postgres://postgres@127.0.0.1:5432/postgres"))
 _query = {key: values[0] for key, values in parse_qs(_superuser.query).items()}

@@ -58,28 +58,7 @@ def ladder_figure(book: BookStanding) -> Figure:
             f" {book.without_figures} positions without figures are left out." if book.without_figures else ""
         ),
         alt=title + f" At −30 %: {short_money(float(lost[0]))}; at +30 %: {short_money(float(lost[-1]))}.",
-        data=[
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "Margin lost",
-                "x": moves.tolist(),
-                "y": lost.tolist(),
-                "line": {"color": "@ink", "width": 1.75, "shape": "linear"},
-                "fill": "tozeroy",
-                "fillcolor": "@ink/0.07",
-                "hovertemplate": "%{x:+.1f} %: %{y:,.0f} USD lost<extra></extra>",
-            },
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "Ten per cent",
-                "x": list(at),
-                "y": list(at.values()),
-                "marker": {"size": 7, "color": "@ink"},
-                "hoverinfo": "skip",
-            },
-        ],
+        data=_ladder_traces(moves, lost, at),
         layout={
             "margin": {"l": 56, "r": 16, "t": 8, "b": 42},
             "xaxis": _move_axis(),
@@ -98,6 +77,33 @@ def ladder_figure(book: BookStanding) -> Figure:
         },
         version=book.version,
     )
+
+
+def _ladder_traces(
+    moves: np.ndarray[Any, Any], lost: np.ndarray[Any, Any], at: dict[float, float]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "Margin lost",
+            "x": moves.tolist(),
+            "y": lost.tolist(),
+            "line": {"color": "@ink", "width": 1.75, "shape": "linear"},
+            "fill": "tozeroy",
+            "fillcolor": "@ink/0.07",
+            "hovertemplate": "%{x:+.1f} %: %{y:,.0f} USD lost<extra></extra>",
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "Ten per cent",
+            "x": list(at),
+            "y": list(at.values()),
+            "marker": {"size": 7, "color": "@ink"},
+            "hoverinfo": "skip",
+        },
+    ]
 
 
 def _ladder_title(at: dict[float, float], whole: float) -> str:
@@ -151,24 +157,7 @@ def risk_map_figure(book: BookStanding, thresholds: Thresholds = DEFAULT_THRESHO
         + (f" The {SHOWN_MARKS} worst; {left_out} farther ones are left out." if left_out else ""),
         alt=title + f" {len(shown)} positions are drawn.",
         data=[_marks(side, [s for s in shown if s.side == side]) for side in ("long", "short")],
-        layout={
-            "margin": {"l": 56, "r": 16, "t": 24, "b": 42},
-            "xaxis": {
-                "type": "log",
-                "title": {"text": "Distance to liquidation, % (log)"},
-                "range": [np.log10(NEAREST_PERCENT).item(), np.log10(FARTHEST_PERCENT).item()],
-                "tickvals": [0.5, 1, *bounds, 20, 50, 100],
-                "ticktext": ["0.5", "1", *(f"{bound:g}" for bound in bounds), "20", "50", "100"],
-            },
-            "yaxis": {
-                "type": "log",
-                "title": {"text": "Margin at risk, USD (log)"},
-                "nticks": 5,
-                "tickformat": "~s",
-            },
-            "shapes": [_upright(bound) for bound in bounds],
-            "annotations": [*_band_names(bounds), *_mark_names(shown)],
-        },
+        layout=_map_layout(bounds, shown),
         narrow={"margin": {"l": 44, "r": 8, "t": 24, "b": 42}},
         table={
             "headers": ["Client and position", "Distance, %", "Margin at risk, USD"],
@@ -184,6 +173,27 @@ def risk_map_figure(book: BookStanding, thresholds: Thresholds = DEFAULT_THRESHO
         },
         version=book.version,
     )
+
+
+def _map_layout(bounds: Sequence[float], shown: Sequence[Standing]) -> dict[str, Any]:
+    return {
+        "margin": {"l": 56, "r": 16, "t": 24, "b": 42},
+        "xaxis": {
+            "type": "log",
+            "title": {"text": "Distance to liquidation, % (log)"},
+            "range": [np.log10(NEAREST_PERCENT).item(), np.log10(FARTHEST_PERCENT).item()],
+            "tickvals": [0.5, 1, *bounds, 20, 50, 100],
+            "ticktext": ["0.5", "1", *(f"{bound:g}" for bound in bounds), "20", "50", "100"],
+        },
+        "yaxis": {
+            "type": "log",
+            "title": {"text": "Margin at risk, USD (log)"},
+            "nticks": 5,
+            "tickformat": "~s",
+        },
+        "shapes": [_upright(bound) for bound in bounds],
+        "annotations": [*_band_names(bounds), *_mark_names(shown)],
+    }
 
 
 def _map_title(shown: Sequence[Standing]) -> str:

@@ -86,13 +86,11 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
         sign=held.sign,
         constant=held.constant,
     )
-    noise = ROUNDING_NOISE * held.entry_value
-    liquidation_value = np.where(np.abs(needed.liquidation_value) <= noise, 0.0, needed.liquidation_value)
+    liquidation_value = _without_noise(needed.liquidation_value, held)
     price = price_of_value(positions.kind, held.size, liquidation_value)
     liquidation_reason = _explain_no_price(positions, inputs, needed, liquidation_value, price)
     price = np.where(liquidation_reason == 0, price, np.nan)
-    bankruptcy_value = solve_value(held.sign, held.constant, np.zeros(1), np.zeros(1))
-    bankruptcy_value = np.where(np.abs(bankruptcy_value) <= noise, 0.0, bankruptcy_value)
+    bankruptcy_value = _without_noise(solve_value(held.sign, held.constant, np.zeros(1), np.zeros(1)), held)
     is_broke = held.equity <= 0
     margin_ratio = np.where(is_broke, np.inf, needed.margin / held.equity)
     distance_ratio = positions.side * (positions.mark_price - price) / positions.mark_price
@@ -117,6 +115,10 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
         reason=reason,
         state=np.where(reason == 0, state, np.int8(UNKNOWN)),
     )
+
+
+def _without_noise(value: Float, held: _Equity) -> Float:
+    return np.where(np.abs(value) <= ROUNDING_NOISE * held.entry_value, 0.0, value)
 
 
 def _compute_equity(positions: Positions, inputs: Inputs) -> _Equity:

@@ -1,10 +1,12 @@
 """The sweep that brings every risk state up to date, and what it does with a firm or a position that fails."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import connection
 from django.db.models import F
@@ -22,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 # Two connections keep the database busy while Python computes; for a few firms a second log-in costs more than it wins.
 CONNECTIONS, FIRMS_PER_CONNECTION = 2, 10
+# Told apart in one round trip: where the ledger stands, and whether anything ever failed.
 OPENING = f"{PLAN}, (SELECT seq FROM portfolios_ledgerhead), EXISTS (SELECT FROM margin_quarantine)"  # noqa: S608
 # Where each firm's ledger stood when its rows were last found to be those of its open positions. Positions open
 # and close with the ledger alone, so while it stands there no row can be left over from a closed one.
@@ -46,7 +49,7 @@ def recompute_all() -> int:
         if 0 < attempts < SINGLY_FROM:
             rows += _run_firms([firm_id], market)
         elif attempts:
-            rows += _run_positions(firm_id, market)
+            rows += _contain(_run_positions, firm_id, market) or 0
     return rows
 
 
@@ -77,16 +80,17 @@ def _run_firms(firm_ids: Sequence[int], market: Market) -> int:
     waiting: SimpleQueue[int] = SimpleQueue()
     for firm_id in firm_ids:
         waiting.put(firm_id)
-    helpers = min(CONNECTIONS, len(firm_ids) // FIRMS_PER_CONNECTION) - 1
-    done: dict[int, int] = {}
-    if helpers > 0:
-        with ThreadPoolExecutor(helpers) as pool:
-            helping = [pool.submit(_help, waiting, market) for _ in range(helpers)]
-            done |= _drain(waiting, market)
-            for helper in helping:
-                done |= helper.result()
-    else:
-        done = _drain(waiting, market)
+    helpers = max(0, min(CONNECTIONS, len(firm_ids) // FIRMS_PER_CONNECTION) - 1)
+    with ThreadPoolExecutor(max(1, helpers)) as pool:
+        helping = [pool.submit(_help, waiting, market) for _ in range(helpers)]
+        try:
+            done = _drain(waiting, market)
+        except BaseException:
+            # Whoever helps ends with the firm it is at.
+            list(_take_all(waiting))
+            raise
+        for helper in helping:
+            done |= helper.result()
     _forget_attempts(done)
     return sum(done.values())
 
@@ -99,33 +103,42 @@ def _help(waiting: "SimpleQueue[int]", market: Market) -> dict[int, int]:
 
 
 def _drain(waiting: "SimpleQueue[int]", market: Market) -> dict[int, int]:
-    """Take firms until none is left; rows written by firm, without those that failed."""
-    done: dict[int, int] = {}
-    while True:
-        try:
-            firm_id = waiting.get_nowait()
-        except Empty:
-            return done
-        try:
-            done[firm_id] = recompute_firm(firm_id, market)
-        except Exception as error:
-            _raise_if_disconnected()
-            log.exception("recompute_failed", firm_id=firm_id, error=type(error).__name__)
+    """Rows written, by firm; those that failed are left out."""
+    found = ((firm_id, _contain(recompute_firm, firm_id, market)) for firm_id in _take_all(waiting))
+    return {firm_id: rows for firm_id, rows in found if rows is not None}
+
+
+def _take_all(waiting: "SimpleQueue[int]") -> Iterator[int]:
+    with suppress(Empty):
+        while True:
+            yield waiting.get_nowait()
+
+
+def _contain(work: Callable[[int, Market], int], firm_id: int, market: Market) -> int | None:
+    """None where the work on this firm failed; what is not the firm's fault goes on upwards."""
+    try:
+        return work(firm_id, market)
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as error:
+        _raise_if_disconnected()
+        log.exception("recompute_failed", firm_id=firm_id, error=type(error).__name__)
+        return None
 
 
 def _run_positions(firm_id: int, market: Market) -> int:
     """One position at a time, so that the one that fails is known by name and the others are computed."""
     _count_attempt([firm_id])
     with firm_scope(firm_id):
-        positions = quarantine.list_positions()
-    rows, failing = 0, 0
+        positions = [position for position in quarantine.list_positions() if not position.is_held]
+    failing = 0
     for position in positions:
-        if position.is_held:
-            continue
         with firm_scope(firm_id):
             quarantine.count_attempt(position)
         try:
-            rows += _recompute_position(firm_id, position.position_id, market)
+            _recompute_position(firm_id, position.position_id, market)
+        except SoftTimeLimitExceeded:
+            raise
         except Exception as error:
             _raise_if_disconnected()
             log.exception("position_failed", firm_id=firm_id, position_id=position.position_id)
@@ -135,18 +148,17 @@ def _run_positions(firm_id: int, market: Market) -> int:
         else:
             with firm_scope(firm_id):
                 quarantine.release([position.position_id])
-    if not failing:
-        _forget_attempts([firm_id])
-        rows = recompute_firm(firm_id, market)
+    if failing:
+        return len(positions) - failing
+    rows = recompute_firm(firm_id, market)
+    _forget_attempts([firm_id])
     return rows
 
 
-def _recompute_position(firm_id: int, position_id: int, market: Market) -> int:
+def _recompute_position(firm_id: int, position_id: int, market: Market) -> None:
     with firm_scope(firm_id):
         cursor = open_array_cursor(connection.connection)
-        rows = compute_rows(read_book(cursor, only=position_id), market)
-        write_rows(cursor, rows)
-    return len(rows)
+        write_rows(cursor, compute_rows(read_book(cursor, only=position_id), market))
 
 
 def _raise_if_disconnected() -> None:

@@ -52,7 +52,7 @@ from datetime import datetime
 from pathlib import Path
 import django
 django.setup()
-from config.demo.feed import TICKS_PER_STEP, Feed
+from config.demo.feed import Feed
 from tests.config.demo_oracle import small_book
 folder, now, point, times = sys.argv[1:]
 left = int(times)

@@ -80,7 +80,7 @@ def test_stage_that_never_finished_is_late(sweeper):
 def test_stage_that_last_ran_before_the_server_started_is_late(sweeper, settings, committed):
     settings.SWEEP_INTERVALS_SECONDS = {"recompute": 10**9}
     with superuser_connection(committed) as superuser:
-        started = superuser.execute("SELECT pg_postmaster_start_time()").fetchone()[0]
+        (started,) = superuser.execute("SELECT pg_postmaster_start_time()").fetchone() or ()
     Heartbeat.objects.create(stage="recompute", finished_at=started + timedelta(seconds=1))
     assert not sweeper._is_late(tasks.recompute)
     Heartbeat.objects.update(finished_at=started - timedelta(seconds=1))

@@ -49,7 +49,7 @@ def attempts_of(firm: CastFirm) -> int:
 
 
 def change(book: Book, name: str, kind: str, **values: int) -> None:
-    numbers = {key: Decimal(value) for key, value in values.items()}
+    numbers: dict[str, Any] = {key: Decimal(value) for key, value in values.items()}
     with open_scope(book.cast.ours.scope("advisor")), transaction.atomic():
         append_event(position=book.positions[name], kind=kind, **numbers)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_figures_are_those_of_the_twin(book):
         )
     )
     for name, value in expected.items():
-        assert getattr(row, name) == pytest.approx(float(value), rel=1e-12), name
+        assert getattr(row, name) == pytest.approx(float(str(value)), rel=1e-12), name
     assert (row.state, row.reason, row.liquidation_reason) == (OK, 0, 0)
 
 
@@ -203,7 +204,7 @@ def test_instrument_listed_during_the_sweep_is_unknown_until_the_next(book):
         found = read_book(open_array_cursor(connection.connection))
         market = read_market(today=timezone.now().date())
         known = int(np.searchsorted(market.instrument, found.instrument_id.max()))
-        arrays = {
+        arrays: dict[str, Any] = {
             field.name: np.delete(getattr(market, field.name), known)
             for field in dataclasses.fields(market)
             if field.name != "tiers"
