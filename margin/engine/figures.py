@@ -86,10 +86,7 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
         sign=held.sign,
         constant=held.constant,
     )
-    liquidation_value = _without_noise(needed.liquidation_value, held)
-    price = price_of_value(positions.kind, held.size, liquidation_value)
-    liquidation_reason = _explain_no_price(positions, inputs, needed, liquidation_value, price)
-    price = np.where(liquidation_reason == 0, price, np.nan)
+    price, liquidation_reason = _find_price(positions, inputs, held, needed)
     bankruptcy_value = _without_noise(solve_value(held.sign, held.constant, np.zeros(1), np.zeros(1)), held)
     is_broke = held.equity <= 0
     margin_ratio = np.where(is_broke, np.inf, needed.margin / held.equity)
@@ -115,6 +112,16 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
         reason=reason,
         state=np.where(reason == 0, state, np.int8(UNKNOWN)),
     )
+
+
+def _find_price(
+    positions: Positions, inputs: Inputs, held: _Equity, needed: Maintenance
+) -> tuple[Float, Int8]:
+    """Liquidation price, NaN with a reason where there is none."""
+    value = _without_noise(needed.liquidation_value, held)
+    price = price_of_value(positions.kind, held.size, value)
+    reason = _explain_no_price(positions, inputs, needed, value, price)
+    return np.where(reason == 0, price, np.nan), reason
 
 
 def _without_noise(value: Float, held: _Equity) -> Float:
