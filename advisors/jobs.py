@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, partial
+from functools import cache, partial
+from typing import Any, cast
 from zlib import crc32
 
 import structlog
@@ -90,18 +92,36 @@ def sweep(stage: str) -> Callable[[Callable[[], int]], Sweep]:
     return declare
 
 
+# After a bell that did not ring nobody tries for so long: a broker that hangs must not slow every request down.
+SILENCE_SECONDS = 5
+_silent_until = 0.0
+
+
 def ring(stage: str) -> None:
     """The doorbell: ask for a stage to be run soon. A lost ring costs one interval, so failing is no error."""
+    global _silent_until  # noqa: PLW0603  # what this process knows of the broker
+    if time.monotonic() < _silent_until:
+        return
     try:
         # Named by the beat table: whoever rings need not have loaded the task.
-        bell = current_app.conf.beat_schedule[stage]
+        bell = cast(dict[str, Any], current_app.conf.beat_schedule)[stage]
         current_app.send_task(bell["task"], **bell["options"])
     except Exception as error:  # whatever the broker's client raises, the sweep still comes round
+        _silent_until = time.monotonic() + SILENCE_SECONDS
         log.warning("doorbell_failed", stage=stage, error=type(error).__name__)
 
 
+@cache
+def _bell(stage: str) -> partial[None]:
+    """One callable a stage, so that a second ring in a transaction is seen to be the same."""
+    return partial(ring, stage)
+
+
 def ring_on_commit(stage: str) -> None:
-    transaction.on_commit(lambda: ring(stage), robust=True)
+    """Ring once when the transaction commits, however many of its writes ask for it."""
+    bell = _bell(stage)
+    if not any(waiting[1] is bell for waiting in connection.run_on_commit):
+        transaction.on_commit(bell, robust=True)
 
 
 @contextmanager

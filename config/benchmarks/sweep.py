@@ -30,6 +30,7 @@ SELECT setseed(0.7305);
 INSERT INTO advisors_firm (id, public_id, name, time_zone, is_demo, created_at)
     SELECT f, gen_random_uuid(), 'Firm ' || f, 'UTC', false, now() FROM generate_series(1, {firms}) f;
 INSERT INTO advisors_firmrun (firm_id, attempts) SELECT id, 0 FROM advisors_firm;
+INSERT INTO portfolios_ledgerhead (firm_id, seq) SELECT id, {positions} FROM advisors_firm;
 INSERT INTO advisors_client (firm_id, id, public_id, name, reference, created_at)
     SELECT f.id, f.id * 100 + c, gen_random_uuid(), 'Client ' || c, 'C' || c, now()
     FROM advisors_firm f, generate_series(1, 50) c;

@@ -47,12 +47,9 @@ FROM (SELECT {", ".join(f"unnest(%s::{kind}[]) AS {name}" for name, kind in COLU
 # Left with the hash join over the firm's part of the primary key, it cannot go wrong.
 PLAN = "SELECT set_config('enable_nestloop', 'off', true), set_config('enable_seqscan', 'off', true)"
 # New rows are only put in place, by two whole numbers each, and filled by the same update as all others: twenty
-# parameters a row cost ten times as much.
-INSERT = (
-    "INSERT INTO margin_riskstate "
-    "(id, client_id, position_version, computed_at, state, reason, liquidation_reason) VALUES"
-)
-BLANK = f"(%d, %d, 0, now(), {UNKNOWN}, {Reason.NO_MARK:d}, {Reason.NO_MARK:d})"
+# parameters a row cost ten times as much. They are as wide as they will be, or the fill factor would leave no room.
+INSERT = f"INSERT INTO margin_riskstate (computed_at, {', '.join(name for name, _ in COLUMNS)}) VALUES"
+BLANK = f"(now(), %d, %d, 0, 0, 0, now(), {UNKNOWN}, {Reason.NO_MARK:d}, {Reason.NO_MARK:d}{', 0' * FIGURES})"
 ROWS_PER_INSERT = 1000
 # now() is the moment the transaction began, so what this run did not write carries another.
 DELETE_OTHERS = "DELETE FROM margin_riskstate WHERE computed_at <> now()"

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError, connection
 
 from advisors.jobs import holding_stage
+from config.db import boot
 from config.demo import ledger
 from config.demo.feed import Feed, next_tick_at
 from config.demo.feedlog import FeedLog
@@ -46,6 +47,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        boot.verify()
         folder = Path(settings.VAR_DIR) / "feed"
         if options["verify"]:
             self.verify(FeedLog(folder), options["speed"])

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from advisors.jobs import SWEEPS, Sweep
 from config.celery import STAGES, app
+from config.db import boot
 
 log = structlog.get_logger(__name__)
 
@@ -119,6 +120,7 @@ class Command(BaseCommand):
     help = "Run every stage of the pipeline that is late, without a broker; until SIGTERM."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        boot.verify()
         for task_name in STAGES.values():
             import_module(task_name.rpartition(".")[0])
         sweeper = Sweeper([SWEEPS[stage] for stage in settings.SWEEP_INTERVALS_SECONDS])
