@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from functools import cache, partial
 from typing import Any, cast
 from zlib import crc32
 
@@ -105,7 +104,10 @@ def ring(stage: str) -> None:
     try:
         # Named by the beat table: whoever rings need not have loaded the task.
         bell = cast(dict[str, Any], current_app.conf.beat_schedule)[stage]
-        current_app.send_task(bell["task"], **bell["options"])
+        # A line of its own, which tries once: those of the pool try for six seconds.
+        with current_app.connection_for_write() as line:
+            line.transport_options["max_retries"] = 0
+            current_app.send_task(bell["task"], connection=line, **bell["options"])
     except Exception as error:  # whatever the broker's client raises, the sweep still comes round
         _silent_until = time.monotonic() + SILENCE_SECONDS
         log.warning("doorbell_failed", stage=stage, error=type(error).__name__)

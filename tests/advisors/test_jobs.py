@@ -16,6 +16,7 @@ from django.db import connection
 from advisors.jobs import SWEEPS, holding_stage
 from advisors.scope import origin
 from advisors.tasks import export
+from config.celery import STAGES
 from tests.conftest import ROOT, signed_in_as
 from tests.doors import read_all
 from tests.settings import HOST, PASSWORDS, PORT
@@ -25,7 +26,8 @@ BELL_DATABASE = 9
 WEB_PROCESS = """
 import config.wsgi, sys
 from advisors.jobs import ring
-ring(sys.argv[1])
+for stage in sys.argv[1:]:
+    ring(stage)
 """
 
 
@@ -39,7 +41,7 @@ def bell() -> Iterator[Any]:
     broker.close()
 
 
-def _ring_from_the_web(stage: str, broker_url: str) -> subprocess.CompletedProcess[str]:
+def _ring_from_the_web(broker_url: str, *stages: str) -> subprocess.CompletedProcess[str]:
     """As a request does: in a process that has loaded what gunicorn loads, and no task."""
     database = str(connection.settings_dict["NAME"])
     environment = {
@@ -49,24 +51,22 @@ def _ring_from_the_web(stage: str, broker_url: str) -> subprocess.CompletedProce
         "REDIS_URL": broker_url,
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
-    command = [sys.executable, "-c", WEB_PROCESS, stage]
+    command = [sys.executable, "-c", WEB_PROCESS, *stages]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
 
 
 def test_the_web_rings_for_a_task_it_has_not_loaded(committed: str, bell: Any) -> None:
     address, broker = bell
-    for stage in settings.SWEEP_INTERVALS_SECONDS:
-        assert "doorbell_failed" not in _ring_from_the_web(stage, address).stderr
+    rung = _ring_from_the_web(address, *STAGES)
+    assert "doorbell_failed" not in rung.stdout + rung.stderr
     messages = [json.loads(raw) for raw in broker.lrange("celery", 0, -1)]
-    assert sorted(message["headers"]["task"] for message in messages) == sorted(
-        SWEEPS[stage].task_name for stage in SWEEPS if stage in settings.SWEEP_INTERVALS_SECONDS
-    )
+    assert sorted(message["headers"]["task"] for message in messages) == sorted(STAGES.values())
     assert all(message["headers"]["expires"] for message in messages)
 
 
-def test_a_broken_bell_is_no_error(committed: str) -> None:
-    rung = _ring_from_the_web("export", "redis://127.0.0.1:1/0")
-    assert "doorbell_failed" in rung.stdout + rung.stderr
+def test_a_broken_bell_is_no_error_and_is_then_left_alone(committed: str) -> None:
+    rung = _ring_from_the_web("redis://127.0.0.1:1/0", "export", "export", "recompute")
+    assert (rung.stdout + rung.stderr).count("doorbell_failed") == 1
 
 
 def test_a_sweep_stamps_its_heartbeat_and_says_where_its_entries_come_from(committed: str) -> None:
