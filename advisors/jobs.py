@@ -106,7 +106,7 @@ def ring(stage: str) -> None:
         bell = cast(dict[str, Any], current_app.conf.beat_schedule)[stage]
         # A line of its own, which tries once: those of the pool try for six seconds.
         with current_app.connection_for_write() as line:
-            line.transport_options["max_retries"] = 0
+            cast(dict[str, Any], line.transport_options)["max_retries"] = 0
             current_app.send_task(bell["task"], connection=line, **bell["options"])
     except Exception as error:  # whatever the broker's client raises, the sweep still comes round
         _silent_until = time.monotonic() + SILENCE_SECONDS

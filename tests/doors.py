@@ -28,7 +28,7 @@ def bearer(token: str) -> dict[str, str]:
 def read_all(statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """As the superuser, whom no policy hides anything from."""
     with superuser_connection(str(connection.settings_dict["NAME"])) as inside:
-        return inside.execute(statement, values).fetchall()  # type: ignore[arg-type]
+        return inside.execute(statement, values).fetchall()
 
 
 def read_audit(firm: CastFirm) -> list[tuple[str, str, str, int | None]]:

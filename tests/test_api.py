@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -414,62 +413,37 @@ def test_a_mark_of_an_instrument_we_do_not_list_is_left_out_and_named(market: No
     assert _post(feed(), {"marks": marks[:2]}).json() == {"accepted": 0, "unknown": [0, 1]}
 
 
-BAD_FIELDS: list[tuple[str, Any]] = [
-    *(
-        ("price", value)
-        for value in (
-            *(
-                "0",
-                "-1",
-                "NaN",
-                "Infinity",
-                "1e3",
-                " 1",
-                "1 ",
-                "+1",
-                "0x10",
-                "1_000",
-                "１２",
-                "٣",
-                "1,5",
-                "",
-                ".",
-            ),
-            *("1" * 19, "0." + "1" * 19, "1." + "0" * 60, None, True, [], {}, "5.", ".5"),
-        )
-    ),
-    ("low_price", "64001.26"),
-    ("high_price", "64001.24"),
-    ("low_price", "0"),
-    *(("sequence", value) for value in (-1, 2**63, "x", 1.5, None, True, "9" * 2000)),
-    *(("venue", value) for value in ("", None, 5, "x" * 33, ["binance_usdm"])),
-    *(("symbol", value) for value in ("", None, "x" * 41, "x" * 10_000)),
-    *(("source", value) for value in ("", None, "x" * 33)),
-    *(
-        ("source_at", value)
-        for value in (
-            *("2026-01-01", "2026-01-01T00:00:00", "2026-02-30T00:00:00Z", "2026-01-01T24:61:00Z", "0", ""),
-            *("2026-01-01T00:00:00+99:99", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", None),
-            *(
-                1767225600,
-                1767225600000,
-                (timezone.now() + timedelta(hours=1)).isoformat(),
-                "10000-01-01T00:00:00Z",
-            ),
-        )
-    ),
+NOT_PRICES: list[Any] = [
+    *("0", "-1", "NaN", "Infinity", "1e3", " 1", "1 ", "+1", "0x10", "1_000", "１２", "٣", "1,5", "", "."),
+    *("1" * 19, "0." + "1" * 19, "1." + "0" * 60, "5.", ".5", None, True, [], {}),
 ]
+NOT_TIMES: list[Any] = [
+    *("2026-01-01", "2026-01-01T00:00:00", "2026-02-30T00:00:00Z", "2026-01-01T24:61:00Z", "0", ""),
+    *("2026-01-01T00:00:00+99:99", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"),
+    *("10000-01-01T00:00:00Z", "2999-01-01T00:00:00Z", 1767225600, 1767225600000, None),
+]
+BAD_VALUES: dict[str, list[Any]] = {
+    "price": NOT_PRICES,
+    "low_price": ["64001.26", "0", "x"],
+    "high_price": ["64001.24", "NaN"],
+    "sequence": [-1, 2**63, "x", 1.5, None, True, "9" * 2000],
+    "venue": ["", None, 5, "x" * 33, ["binance_usdm"]],
+    "symbol": ["", None, "x" * 41, "x" * 10_000],
+    "source": ["", None, "x" * 33],
+    "source_at": NOT_TIMES,
+}
 
 
 def test_a_bad_mark_is_named_by_its_place_and_field_and_none_is_taken(market: None) -> None:
     client = feed()
-    named = {"low_price": {"price", "low_price"}, "high_price": {"price"}}
-    for field, value in BAD_FIELDS:
-        answer = _post(client, {"marks": [_mark(), _mark(**{field: value}), _mark(sequence=9)]})
-        assert answer.status_code == 400, (field, value, answer.content)
-        errors = answer.json()["marks"]
-        assert list(errors) == ["1"], (field, value, errors)
-        assert set(errors["1"]) <= named.get(field, {field}), (field, value, errors)
+    for field, values in BAD_VALUES.items():
+        for value in values:
+            answer = _post(client, {"marks": [_mark(), _mark(**{field: value}), _mark(sequence=9)]})
+            assert answer.status_code == 400, (field, value, answer.content)
+            errors = answer.json()["marks"]
+            assert list(errors) == ["1"], (field, value, errors)
+            # Where prices contradict each other, the mark's own is named.
+            assert list(errors["1"]) in ([field], ["price"] if field.endswith("price") else [field])
     assert _intake() == []
 
 
@@ -593,7 +567,7 @@ CHECKS = [
 ]
 
 
-def _attack(operation: Any, headers: Callable[[], dict[str, str]]) -> int:
+def _attack(operation: Any, headers: dict[str, str]) -> int:
     """Send what the description allows and what it does not; how often."""
     sent = 0
 
@@ -611,7 +585,7 @@ def _attack(operation: Any, headers: Callable[[], dict[str, str]]) -> int:
     def attack(case: Any) -> None:
         nonlocal sent
         sent += 1
-        case.call_and_validate(headers=headers(), checks=CHECKS)
+        case.call_and_validate(headers=headers, checks=CHECKS)
 
     attack()
     return sent
@@ -622,9 +596,8 @@ def test_no_call_makes_it_fail(books: Books) -> None:
     schema = schemathesis.openapi.from_wsgi("/api/schema", WSGIHandler(), headers=reading)
     sent = {}
     for result in schema.get_all_operations():
-        operation = result.ok()
-        headers = posting if operation.method == "post" else reading
-        sent[operation.label] = _attack(operation, lambda headers=headers: headers)
+        operation: Any = result.ok()  # type: ignore[union-attr]
+        sent[operation.label] = _attack(operation, posting if operation.method == "post" else reading)
     assert len(sent) == 6
     assert min(sent.values()) >= 10
     assert sum(sent.values()) >= 250

@@ -1,8 +1,9 @@
 """Marks, tiers and risk state."""
 
-import advisors.models
 import django.db.models.deletion
 from django.db import migrations, models
+
+import advisors.models
 
 
 class Migration(migrations.Migration):

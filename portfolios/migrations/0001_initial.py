@@ -1,9 +1,11 @@
 """Instruments, accounts, portfolios, positions and their events."""
 
-import advisors.models
-import django.db.models.deletion
 import uuid
+
+import django.db.models.deletion
 from django.db import migrations, models
+
+import advisors.models
 
 
 class Migration(migrations.Migration):

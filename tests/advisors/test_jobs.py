@@ -13,7 +13,7 @@ import redis
 from django.conf import settings
 from django.db import connection
 
-from advisors.jobs import SWEEPS, holding_stage
+from advisors.jobs import holding_stage
 from advisors.scope import origin
 from advisors.tasks import export
 from config.celery import STAGES
@@ -70,11 +70,13 @@ def test_a_broken_bell_is_no_error_and_is_then_left_alone(committed: str) -> Non
 
 
 def test_a_sweep_stamps_its_heartbeat_and_says_where_its_entries_come_from(committed: str) -> None:
-    seen = []
-    sweep = SWEEPS["export"]
-    watched = type(sweep)(
-        stage=sweep.stage, task_name=sweep.task_name, work=lambda: seen.append(origin.get()) or 7
-    )
+    seen: list[str] = []
+
+    def work() -> int:
+        seen.append(origin.get())
+        return 7
+
+    watched = type(export)(stage="export", task_name=export.task_name, work=work)
     with signed_in_as("worker"):
         assert watched.run(by="sweeper") == 7
     assert seen == ["task"]

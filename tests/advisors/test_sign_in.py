@@ -134,7 +134,7 @@ def test_login_makes_a_new_session_key(cast: Cast) -> None:
     session = client.session
     session["planted"] = "by somebody who knows the key"
     session.save()
-    planted = session.session_key
+    planted = str(session.session_key)
     client.cookies[settings.SESSION_COOKIE_NAME] = planted
     _sign_in(client, cast.ours.email("advisor"))
     assert client.session.session_key != planted
@@ -154,7 +154,7 @@ def test_login_as_another_keeps_nothing_of_the_first(cast: Cast) -> None:
 
 def test_logout_ends_the_session_in_the_database(cast: Cast) -> None:
     client = browser(cast.ours, "advisor")
-    key = client.session.session_key
+    key = str(client.session.session_key)
     assert client.post("/accounts/logout")["Location"] == LOGIN
     assert read_all("SELECT count(*) FROM django_session WHERE session_key = %s", key) == [(0,)]
     client.cookies[settings.SESSION_COOKIE_NAME] = key

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ def make_history(prices=(51000.0, 50500.0, 50800.0), **changes):
         )
         for place, price in enumerate(prices)
     )
-    made = {
+    made: dict[str, Any] = {
         "start": AT,
         "end": AT + len(prices) * width,
         "bar_width": width,
@@ -110,7 +111,7 @@ def test_time_axis_ticks_are_few_and_say_the_zone(minutes):
 
 
 def standing(**changes):
-    made = {
+    made: dict[str, Any] = {
         "client_name": "Halvorsen Family Trust",
         "base_asset": "BTC",
         "side": "long",

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from advisors.accounts import User
+from tests import doors
 from tests.books import BTC, Book, make_book
 from tests.cast import Cast
 from tests.conftest import superuser_connection
@@ -19,11 +19,8 @@ def book(cast: Cast) -> Book:
     return make_book(cast)
 
 
-def browser(book: Book, role: str, firm: str = "ours") -> Client:
-    client = Client()
-    member = getattr(getattr(book.cast, firm), role)
-    client.force_login(User.objects.get(pk=member.user_id))
-    return client
+def browser(book: Book, role: str) -> Client:
+    return doors.browser(book.cast.ours, role)
 
 
 def page(client: Client, url: str, status: int = 200) -> str:
