@@ -8,7 +8,7 @@ from django.db.backends.postgresql import base
 from psycopg.pq import TransactionStatus
 
 # SET takes no bound parameter, so what may stand in it is spelled out here.
-SCOPE_FORM = re.compile(r"[0-9]{1,19}\|[0-9]{0,19}\|(?:advisor|compliance|admin|system)")
+SCOPE_FORM = re.compile(r"[0-9]{1,18}\|[0-9]{0,18}\|(?:advisor|compliance|admin|system)")
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -12,7 +12,7 @@ BEGIN
         RAISE EXCEPTION 'no scope is open: tenant data cannot be touched' USING ERRCODE = '42501';
     END IF;
     -- [|] and not a backslash, whose meaning a session can change.
-    IF scope !~ '^[0-9]{1,19}[|][0-9]{0,19}[|](advisor|compliance|admin|system)$' THEN
+    IF scope !~ '^[0-9]{1,18}[|][0-9]{0,18}[|](advisor|compliance|admin|system)$' THEN
         RAISE EXCEPTION 'the scope is malformed' USING ERRCODE = '42501';
     END IF;
     IF split_part(scope, '|', 3) = 'system' AND session_user <> 'bulkhead_worker' THEN

@@ -1,5 +1,6 @@
 """The demo: servers, the steps that prepare the database, then all processes until Ctrl-C."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -98,26 +99,32 @@ class Demo:
             argv=tuple(sys.executable if word == table.PYTHON else word for word in words),
             environment=environment,
             folder=str(ROOT),
-            log=str(self.logs / f"{process.name if restart else 'setup'}.log"),
+            log=str(self.logs / f"{process.name}.log"),
             own_output=not restart,
             restart=restart,
         )
 
     def prepare(self, front: Front, environments: dict[str, dict[str, str]]) -> None:
-        """Roles, tables, market data, firms, static files: each step may be repeated."""
-        for step in table.SETUP:
-            self.take_step(front, step, environments)
+        """Roles, tables, market data, firms; compressing the static files goes on beside them."""
         stamp = self.run_folder / "static.stamp"
         wanted = static_digest()
-        if not stamp.exists() or stamp.read_text() != wanted:
-            self.take_step(front, table.COLLECT_STATIC, environments)
+        collects = not stamp.exists() or stamp.read_text() != wanted
+        if collects:
+            front.start(self.make_unit(table.COLLECT_STATIC, environments["collectstatic"], restart=False))
+        for step in table.SETUP:
+            self.take_step(front, step, environments)
+        if collects:
+            self.check_step(table.COLLECT_STATIC, front.await_end(table.COLLECT_STATIC.name))
             stamp.write_text(wanted)
 
     def take_step(self, front: Front, step: table.Process, environments: dict[str, dict[str, str]]) -> None:
         say(f"{step.name} ...")
         unit = self.make_unit(step, environments[step.name], restart=False)
-        if (code := front.run_to_end(unit)) != 0:
-            log = self.logs / "setup.log"
+        self.check_step(step, front.run_to_end(unit))
+
+    def check_step(self, step: table.Process, code: int) -> None:
+        if code != 0:
+            log = self.logs / f"{step.name}.log"
             raise Refusal(f"{step.name} ended with code {code}: {postgres.last_line(log)} (see {log})")
 
     def await_ready(self, front: Front) -> None:
@@ -141,8 +148,9 @@ class Demo:
 
 
 def say(text: str) -> None:
-    """One line to the user, at once also through a pipe."""
-    print(text, flush=True)
+    """One line to the user, at once also through a pipe, whose reader may have gone."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
 
 
 def check_port(port: int) -> None:

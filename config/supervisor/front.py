@@ -115,9 +115,13 @@ class Front:
     def run_to_end(self, unit: Unit) -> int:
         """Start a unit and wait for its exit code."""
         self.start(unit)
-        while unit.name not in self.ended:
+        return self.await_end(unit.name)
+
+    def await_end(self, name: str) -> int:
+        """Wait for the exit code of a unit that is not restarted."""
+        while name not in self.ended:
             self.pump(0.5)
-        return self.ended.pop(unit.name)
+        return self.ended.pop(name)
 
     def has_died(self, name: str) -> bool:
         """Whether a unit has ended at least once, restarted or not."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -226,5 +227,5 @@ def last_line(log: Path) -> str:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         return "no log was written"
-    fatal = [line for line in lines[-20:] if "FATAL" in line or "error:" in line]
+    fatal = [line for line in lines[-20:] if re.search(r"FATAL|ERROR|[eE]rror:", line)]
     return (fatal or lines or ["the log is empty"])[-1].strip()

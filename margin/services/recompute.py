@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
@@ -116,12 +117,15 @@ def _take_all(waiting: "SimpleQueue[int]") -> Iterator[int]:
 
 def _contain(work: Callable[[int, Market], int], firm_id: int, market: Market) -> int | None:
     """None where the work on this firm failed; what is not the firm's fault goes on upwards."""
+    connection.ensure_connection()
+    raw = connection.connection
     try:
         return work(firm_id, market)
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:
-        _raise_if_disconnected()
+        if _is_lost(raw):
+            raise
         log.exception("recompute_failed", firm_id=firm_id, error=type(error).__name__)
         return None
 
@@ -131,7 +135,7 @@ def _run_positions(firm_id: int, market: Market) -> int:
     _count_attempt([firm_id])
     with firm_scope(firm_id):
         positions = [position for position in quarantine.list_positions() if not position.is_held]
-    failing = 0
+    raw, failing = connection.connection, 0
     for position in positions:
         with firm_scope(firm_id):
             quarantine.count_attempt(position)
@@ -140,7 +144,8 @@ def _run_positions(firm_id: int, market: Market) -> int:
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:
-            _raise_if_disconnected()
+            if _is_lost(raw):
+                raise
             log.exception("position_failed", firm_id=firm_id, position_id=position.position_id)
             with firm_scope(firm_id):
                 quarantine.note_error(position, error)
@@ -161,10 +166,12 @@ def _recompute_position(firm_id: int, position_id: int, market: Market) -> None:
         write_rows(cursor, compute_rows(read_book(cursor, only=position_id), market))
 
 
-def _raise_if_disconnected() -> None:
-    """Called while an error is handled: with the database gone no firm and no position is to blame."""
-    if connection.connection is None or connection.connection.closed:
-        raise  # noqa: PLE0704  # the error that is being handled
+def _is_lost(raw: Any) -> bool:
+    """Whether the connection went, for which no firm and no position is to blame, and the stage's lock with it.
+
+    Django makes a new one where it can, which is no reason to go on.
+    """
+    return connection.connection is not raw or raw.closed
 
 
 def _count_attempt(firm_ids: Sequence[int]) -> None:

@@ -1,13 +1,12 @@
 """Admins make, suspend and restore members; what a suspended member held is worth nothing from then on."""
 
 import re
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -16,7 +15,7 @@ from advisors.models import Assignment, Member, User
 from advisors.scope import open_scope
 from tests.cast import PASSWORD, Cast, CastFirm
 from tests.conftest import signed_in_as
-from tests.doors import bearer, browser, find_user, read_all, read_audit
+from tests.doors import at_once, bearer, browser, find_user, read_all, read_audit
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 FRESH = "a-quite-different-one-9"
@@ -207,28 +206,6 @@ def test_the_last_admin_stays(cast: Cast) -> None:
     assert find_user(cast.ours, "admin").is_active
 
 
-def _at_once(*works: Callable[[], None]) -> list[BaseException | None]:
-    """Run them in threads that start together, each on a connection of its own."""
-    start = threading.Barrier(len(works))
-    outcomes: list[BaseException | None] = [None] * len(works)
-
-    def run(place: int, work: Callable[[], None]) -> None:
-        start.wait()
-        try:
-            work()
-        except BaseException as error:
-            outcomes[place] = error
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=item) for item in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
-
-
 @pytest.mark.parametrize("admins", [2, 3])
 def test_admins_who_suspend_each_other_at_once_leave_one(cast: Cast, admins: int) -> None:
     firm = cast.ours
@@ -252,7 +229,7 @@ def test_admins_who_suspend_each_other_at_once_leave_one(cast: Cast, admins: int
         return work
 
     ring = [suspend(members[place], members[(place + 1) % admins]) for place in range(admins)]
-    outcomes = _at_once(*ring)
+    outcomes = at_once(*ring)
     refusals = (services.LastAdmin, services.NoLongerAdmin)
     assert all(error is None or isinstance(error, refusals) for error in outcomes)
     with open_scope(scope), transaction.atomic():
@@ -319,7 +296,7 @@ def test_assigning_the_same_client_many_times_at_once_assigns_it_once(cast: Cast
                 client_public_id=cast.ours.client, member_public_id=cast.ours.colleague.public_id, now=NOW
             )
 
-    assert _at_once(*[assign] * 6) == [None] * 6
+    assert at_once(*[assign] * 6) == [None] * 6
     assert [entry[0] for entry in read_audit(cast.ours)] == []
     rows = "SELECT count(*) FROM advisors_assignment WHERE client_id = %s AND member_id = %s"
     assert read_all(rows, cast.ours.client_id, cast.ours.colleague.id) == [(1,)]

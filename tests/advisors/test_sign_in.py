@@ -8,7 +8,7 @@ from django.test import Client
 
 from advisors.models import User
 from tests.cast import PASSWORD, Cast
-from tests.doors import browser, find_user, read_all, read_audit
+from tests.doors import at_once, browser, find_user, read_all, read_audit
 
 LOGIN = "/accounts/login"
 WRONG = "not-the-password-1"
@@ -78,6 +78,14 @@ def test_login_stops_guessing_at_one_account_from_any_address(cast: Cast) -> Non
     other = Client()
     _sign_in(other, cast.ours.email("colleague"))
     assert _is_signed_in(other)
+
+
+def test_login_counts_guesses_that_come_at_once(cast: Cast) -> None:
+    def guess() -> None:
+        _sign_in(Client(), cast.ours.email("advisor"), WRONG)
+
+    assert at_once(*[guess] * 12) == [None] * 12
+    assert len(read_audit(cast.ours)) <= 5
 
 
 def test_login_stops_one_address_that_tries_many_accounts(cast: Cast) -> None:

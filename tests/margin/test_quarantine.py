@@ -2,14 +2,18 @@
 
 import os
 import signal
+import threading
 
+import psycopg
 import pytest
+from django.db import OperationalError, connection
 
 from advisors.jobs import firm_scope
 from margin.engine.reasons import Reason
 from margin.engine.states import UNKNOWN
 from margin.models import Quarantine
-from tests.conftest import signed_in_as
+from margin.tasks import recompute
+from tests.conftest import signed_in_as, superuser_connection
 from tests.margin.risk_rows import all_rows, attempts_of, change, moved, poisoned, rows_of, values_of
 from tests.processes import NO_BROKER, Process, environment, wait_until
 
@@ -147,3 +151,30 @@ def test_killed_process_leaves_its_attempt_and_the_next_one_makes_up(book, super
     assert attempts_of(book.cast.ours) == 1
     assert sweep(book) == set(before)
     assert attempts_of(book.cast.ours) == 0
+
+
+def test_lost_database_is_no_fault_of_the_firm_at_work(book, superuser):
+    """The connection is cut while the sweep waits for a row: nobody is taken apart for it."""
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
+    failures = []
+
+    def run() -> None:
+        try:
+            recompute.run(by="test")
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    with signed_in_as("worker"), superuser_connection() as operator, superuser.transaction():
+        superuser.execute("UPDATE margin_riskstate SET state = state WHERE firm_id = %s", [book.cast.ours.id])
+        running = threading.Thread(target=run)
+        running.start()
+        wait_until(lambda: operator.execute(cut, [superuser.info.dbname]).rowcount)
+        running.join()
+    assert len(failures) == 1
+    assert isinstance(failures[0], OperationalError | psycopg.OperationalError)
+    before = all_rows(book)
+    assert (attempts_of(book.cast.ours), entries(book)) == (1, [])
+    assert sweep(book) == set(before)
+    assert (attempts_of(book.cast.ours), attempts_of(book.cast.theirs)) == (0, 0)

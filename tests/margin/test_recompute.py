@@ -24,7 +24,7 @@ from margin.tasks import recompute
 from tests.books import BTC
 from tests.conftest import signed_in_as
 from tests.margin.reference import Case, reference_figures
-from tests.margin.risk_rows import COMPUTED, all_rows, change, moved, rows_of, values_of
+from tests.margin.risk_rows import COMPUTED, all_rows, attempts_of, change, moved, rows_of, values_of
 
 
 def test_figures_are_those_of_the_twin(book):
@@ -123,6 +123,12 @@ def test_firm_whose_last_position_closed_has_no_rows(book):
         change(book, name, "closed", price=2960)
     book.recompute()
     assert set(rows_of(book.cast.ours)) == {"colleagues"}
+
+
+def test_firm_without_positions_has_no_rows_and_fails_nobody(cast):
+    with signed_in_as("worker"):
+        assert recompute.run(by="test") == 0
+    assert (rows_of(cast.ours), attempts_of(cast.ours)) == ({}, 0)
 
 
 def test_position_opened_later_joins_the_rows(book):

@@ -47,11 +47,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        boot.verify()
         folder = Path(settings.VAR_DIR) / "feed"
         if options["verify"]:
             self.verify(FeedLog(folder), options["speed"])
             return
+        boot.verify()
         try:
             with StopSignals() as stop:
                 play(Feed(folder, speed=options["speed"]), stop)

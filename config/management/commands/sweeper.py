@@ -94,10 +94,12 @@ class Sweeper:
             return bool(cursor.fetchone()[0])
 
     def _run(self, sweep: Sweep) -> None:
+        raw = connection.connection
         try:
             rows = sweep.run(by="sweeper")
         except Exception as error:
-            if connection.connection is None or connection.connection.closed:
+            # Django may have made another by now.
+            if connection.connection is not raw or raw.closed:
                 raise OperationalError("the database went away") from error
             log.exception("stage_failed", stage=sweep.stage)
             # Whatever it was, it is still there in a second.
