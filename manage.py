@@ -9,6 +9,9 @@ from django.core.management import execute_from_command_line
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    if sys.argv[1:2] == ["demo"]:
+        # It starts processes that have secrets, and needs none itself.
+        os.environ.setdefault("BULKHEAD_PROCESS", "bootstrap")
     execute_from_command_line(sys.argv)
 
 

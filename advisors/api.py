@@ -8,6 +8,8 @@ from typing import Any
 from django.core.signing import BadSignature, Signer
 from drf_spectacular.utils import OpenApiResponse, extend_schema_field
 from rest_framework import serializers
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -36,9 +38,19 @@ def answers(found: Any, *, status: int = 200, missing: bool = False) -> dict[int
     return {status: found, **refusals}
 
 
+class AlwaysJSON(DefaultContentNegotiation):
+    """The API answers in one way: whatever a caller says it accepts, and whatever garbage it says it with."""
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
 class Endpoint(APIView):
     """A view of the API; a subclass says which permission it takes."""
 
+    content_negotiation_class = AlwaysJSON
     authentication_classes = AUTHENTICATION
     http_method_names = ["get", "head", "post"]
     permission = Permission.VIEW_RISK

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
+from types import NoneType
 from typing import Any
+from uuid import UUID
 
 PROGRESS_EVERY_ROWS = 5_000
 
@@ -48,6 +51,7 @@ class WrittenFile:
     sha256: str
 
 
+@lru_cache(maxsize=4096)
 def inert(text: str) -> str:
     """Text that no spreadsheet runs: an apostrophe stands before whatever could begin a formula."""
     quoted = FORMULA.sub(r"\1'", text)
@@ -61,18 +65,26 @@ def plain_float(value: float) -> str:
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+SHOWN: dict[type, Callable[[Any], str]] = {
+    NoneType: lambda _: "",
+    str: inert,
+    UUID: str,
+    Decimal: "{:f}".format,
+    float: plain_float,
+    datetime: _moment,
+    bool: lambda yes: "yes" if yes else "no",
+}
+
+
 def cell(value: object, kind: str) -> str:
     """A value as the file shows it: numbers plain, times in UTC, text inert, nothing for what is not known."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return plain_float(value)
+    show = SHOWN.get(type(value))
+    if show is not None:
+        return show(value)
     return str(value) if isinstance(value, int) and kind == "number" else inert(str(value))
 
 
@@ -98,8 +110,9 @@ def write_csv(report: Report, path: Path, progress: Callable[[int], None]) -> Wr
     try:
         writer = csv.writer(out, lineterminator="\r\n")
         writer.writerow([column.header for column in report.columns])
+        places = [(column.key, column.kind) for column in report.columns]
         for row in report.rows():
-            writer.writerow([cell(getattr(row, column.key), column.kind) for column in report.columns])
+            writer.writerow([cell(getattr(row, key), kind) for key, kind in places])
             rows += 1
             if rows % PROGRESS_EVERY_ROWS == 0:
                 progress(rows)

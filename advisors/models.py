@@ -185,7 +185,15 @@ class ExportJob(TenantModel):
                 name="advisors_exportjob_state_known",
             ),
         ]
-        indexes = [models.Index(fields=["firm_id", "-requested_at"], name="advisors_exportjob_recent")]
+        indexes = [
+            models.Index(fields=["firm_id", "-requested_at"], name="advisors_exportjob_recent"),
+            # The sweep asks every few seconds, and mostly nothing waits.
+            models.Index(
+                fields=["firm_id", "requested_at", "id"],
+                condition=Q(state__in=["waiting", "running"]),
+                name="advisors_exportjob_waiting",
+            ),
+        ]
 
 
 class ApiToken(models.Model):

@@ -1,5 +1,6 @@
 """Every setting of every process; values come from the environment and a bad one stops the start."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,8 @@ SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_TLS
 SECURE_SSL_REDIRECT = SECURE_TLS
+# A health check asks the process itself, without the proxy that speaks TLS.
+SECURE_REDIRECT_EXEMPT = [r"^healthz/"]
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("TRUST_PROXY", default=False) else None
 )
@@ -235,6 +238,8 @@ REPORTS = {
 }
 
 structlog.configure(
+    # Standard output belongs to what a command says.
+    logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     processors=[
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -285,6 +285,40 @@ def test_a_malformed_id_is_not_found(world: World) -> None:
         assert client.get(f"/api/v1/positions/{bad}").status_code == 404
 
 
+def test_addresses_that_lead_nowhere_lead_nowhere(world: World) -> None:
+    for client in (Client(), browser(world.cast.ours, "admin")):
+        for address in (
+            *(
+                "/admin",
+                "/admin/",
+                "/.git/config",
+                "/.env",
+                "/static/../config/settings.py",
+                "/static/%2e%2e/x",
+            ),
+            *(
+                "/positions;jsessionid=1",
+                "/positions.",
+                "/positions/",
+                "/%ff",
+                "/%00",
+                "/x//y",
+                "/" + "x" * 8000,
+            ),
+        ):
+            assert client.get(address).status_code == 404, address[:40]
+
+
+def test_a_host_that_is_not_ours_is_refused(world: World) -> None:
+    client = browser(world.cast.ours, "advisor")
+    for host in ("evil.example", "localhost.evil.example", "localhost:99999x", "ok@evil.example", "[::1", ""):
+        for address in ("/positions", "/accounts/login", "/api/v1/clients"):
+            assert client.get(address, headers={"Host": host}).status_code == 400, (host, address)
+    forwarded = client.get("/accounts/password/change", headers={"X-Forwarded-Host": "evil.example"})
+    assert forwarded.status_code == 200
+    assert b"evil.example" not in forwarded.content
+
+
 def test_signing_in_comes_first_and_remembers_the_path_alone(world: World) -> None:
     asked = 0
     for route, rows in TABLE.items():

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection, transaction
+from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -275,6 +275,33 @@ def test_search_values_are_taken_literally(books: Books) -> None:
         assert fetch(client, f"/api/v1/positions?venue={value}")["results"] == []
         assert fetch(client, f"/api/v1/positions?coin={value}")["results"] == []
     assert len(ids_in(client, "/api/v1/positions")) == 6
+
+
+def test_what_a_caller_accepts_is_not_asked(books: Books) -> None:
+    client = reader(books.ours.firm, "compliance")
+    for accept in (
+        "text/html",
+        "application/xml",
+        "*/*",
+        "garbage",
+        ";;;,,,",
+        "x" * 10_000,
+        "application/json;q=0",
+        "",
+    ):
+        answer = client.get("/api/v1/clients", headers={"Accept": accept, "Accept-Language": accept})
+        assert (answer.status_code, answer["Content-Type"]) == (200, "application/json"), accept[:20]
+    refused = Client().get("/api/v1/clients", headers={"Accept": "text/html"})
+    assert (refused.status_code, refused["Content-Type"]) == (401, "application/json")
+
+
+def test_a_call_leaves_no_scope_behind(books: Books) -> None:
+    client = reader(books.ours.firm, "compliance")
+    for address in ("/api/v1/clients", f"/api/v1/positions/{ABSENT}", "/api/v1/positions?x=1"):
+        client.get(address)
+        assert connection.scope_text == ""  # type: ignore[attr-defined]
+        with pytest.raises(ProgrammingError), transaction.atomic():
+            connection.cursor().execute("SELECT count(*) FROM advisors_client")
 
 
 def test_other_methods_are_not_allowed(books: Books) -> None:

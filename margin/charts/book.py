@@ -11,8 +11,9 @@ from margin.engine.states import DEFAULT_THRESHOLDS, Thresholds
 from margin.selectors.ladder import BookStanding, Standing
 
 END_PERCENT, STEP_PERCENT = 30.0, 0.25
-SHOWN_MARKS, NAMED_MARKS = 400, 5
-NEAREST_PERCENT, FARTHEST_PERCENT = 0.5, 100.0
+SHOWN_MARKS, NAMED_MARKS = 400, 4
+NAMED_STATES = frozenset({"liquidatable", "critical", "danger"})
+NEAREST_PERCENT, FARTHEST_PERCENT, AXIS_END_PERCENT = 0.5, 100.0, 130.0
 SYMBOLS = {
     "liquidatable": "square",
     "critical": "square",
@@ -136,7 +137,8 @@ def _callout(move: float, dollars: float) -> dict[str, Any]:
         "xanchor": "left" if move < 0 else "right",
         "yanchor": "middle",
         "ax": 26 if move < 0 else -26,
-        "ay": -28,
+        # One above the other: on a phone their words would meet in the middle.
+        "ay": -58 if move < 0 else -26,
         "arrowhead": 0,
         "arrowwidth": 1,
         "arrowcolor": "@ink-3",
@@ -181,7 +183,7 @@ def _map_layout(bounds: Sequence[float], shown: Sequence[Standing]) -> dict[str,
         "xaxis": {
             "type": "log",
             "title": {"text": "Distance to liquidation, % (log)"},
-            "range": [np.log10(NEAREST_PERCENT).item(), np.log10(FARTHEST_PERCENT).item()],
+            "range": [np.log10(NEAREST_PERCENT).item(), np.log10(AXIS_END_PERCENT).item()],
             "tickvals": [0.5, 1, *bounds, 20, 50, 100],
             "ticktext": ["0.5", "1", *(f"{bound:g}" for bound in bounds), "20", "50", "100"],
         },
@@ -252,9 +254,9 @@ def _band_names(bounds: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def _mark_names(shown: Sequence[Standing]) -> list[dict[str, Any]]:
-    """The closest few by name, as far as their labels stay apart."""
+    """The closest few that need somebody, as far as their labels stay apart."""
     named: list[Standing] = []
-    for standing in shown:
+    for standing in (one for one in shown if one.state in NAMED_STATES):
         x, y = np.log10(_position_of(standing)), np.log10(max(standing.margin_dollars, 1.0))
         apart = all(
             abs(y - np.log10(max(other.margin_dollars, 1.0))) > 0.22

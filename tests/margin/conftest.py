@@ -6,9 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.books import Book, make_book
 from tests.cast import Cast
 from tests.conftest import superuser_connection
+from tests.margin.priced_book import Book, make_book
 
 
 @pytest.fixture

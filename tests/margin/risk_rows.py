@@ -15,9 +15,9 @@ from margin.models import RiskState
 from margin.services.risk import COLUMNS
 from portfolios.models import Position
 from portfolios.services import append_event
-from tests.books import Book
 from tests.cast import CastFirm
 from tests.conftest import signed_in_as
+from tests.margin.priced_book import Book
 
 COMPUTED = [name for name, _ in COLUMNS]
 

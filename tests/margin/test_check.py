@@ -7,8 +7,8 @@ from django.core.management import CommandError, call_command
 from psycopg import sql
 
 from margin.services.check import Limits, check_rows
-from tests.books import BTC
 from tests.conftest import signed_in_as
+from tests.margin.priced_book import BTC
 from tests.margin.risk_rows import change, poisoned
 
 AGED = "UPDATE portfolios_positionevent SET recorded_at = recorded_at - interval '1 hour'"

@@ -9,9 +9,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from tests import doors
-from tests.books import BTC, Book, make_book
 from tests.cast import Cast
 from tests.conftest import superuser_connection
+from tests.margin.priced_book import BTC, Book, make_book
 
 
 @pytest.fixture

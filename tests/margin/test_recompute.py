@@ -21,8 +21,8 @@ from margin.selectors.book import read_book, read_market
 from margin.services import recompute as recompute_module
 from margin.services import risk as risk_module
 from margin.tasks import recompute
-from tests.books import BTC
 from tests.conftest import signed_in_as
+from tests.margin.priced_book import BTC
 from tests.margin.reference import Case, reference_figures
 from tests.margin.risk_rows import COMPUTED, all_rows, attempts_of, change, moved, rows_of, values_of
 
