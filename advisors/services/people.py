@@ -35,6 +35,10 @@ class OwnAccount(Exception):
     """Nobody suspends themselves: they could not take it back."""
 
 
+class OtherFirm(Exception):
+    """The credentials would be of another firm than the scope in force."""
+
+
 class NoLongerAdmin(Exception):
     """Who asked was suspended a moment ago."""
 
@@ -66,6 +70,8 @@ def add_member(*, firm_id: int, name: str, email: str, role: str, password: str 
     member = Member.objects.create(
         user_id=user.pk, name=name, email=user.email, role=role, created_at=timezone.now()
     )
+    if member.firm_id != firm_id:
+        raise OtherFirm
     accounts.bind_member(user, member.pk)
     audit.record(
         "member added", object_type="member", object_id=member.public_id, after={"name": name, "role": role}

@@ -112,6 +112,18 @@ def test_a_taken_address_is_refused_in_the_same_words_whoever_has_it(cast: Cast)
     assert read_audit(cast.ours) == []
 
 
+def test_credentials_are_of_the_firm_in_force(cast: Cast) -> None:
+    with open_scope(cast.ours.scope("admin")), pytest.raises(services.OtherFirm), transaction.atomic():
+        services.add_member(
+            firm_id=cast.theirs.id,
+            name="Spy",
+            email="spy@northgate.example",
+            role="advisor",
+            password=PASSWORD,
+        )
+    assert not User.objects.filter(email="spy@northgate.example").exists()
+
+
 def test_a_role_we_do_not_have_is_refused(cast: Cast) -> None:
     before, admin = User.objects.count(), browser(cast.ours, "admin")
     for role in ("owner", "system", "superuser", "", "Admin"):
