@@ -15,6 +15,7 @@ from advisors.scope import enter_scope, leave_scope, origin
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+TOO_MANY_RETRY_AFTER_SECONDS = 60
 
 
 class ScopeMiddleware:
@@ -33,8 +34,9 @@ class ScopeMiddleware:
         finally:
             leave_scope()
             origin.reset(token)
-        if not response.has_header("Cache-Control"):
-            response["Cache-Control"] = "private, no-store"
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        if response.status_code == 429:
+            response.headers.setdefault("Retry-After", str(TOO_MANY_RETRY_AFTER_SECONDS))
         return response
 
     def process_view(

@@ -40,7 +40,8 @@ from margin.selectors.positions import (
     get_position,
     list_positions,
 )
-from margin.services.intake import PostedMark, post_marks
+from margin.services.intake import post_marks
+from margin.services.marks import MarkIn
 
 MAX_MARKS = 1000
 FUTURE_TOLERANCE = timedelta(seconds=5)
@@ -289,7 +290,7 @@ class MarksView(Endpoint):
             raise serializers.ValidationError({"detail": "an object with marks is expected"})
         given = PostedMarksSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        posted = post_marks([PostedMark(**mark) for mark in given.validated_data["marks"]])
+        posted = post_marks([MarkIn(**mark) for mark in given.validated_data["marks"]])
         return Response(PostedSerializer(posted).data, status=status.HTTP_202_ACCEPTED)
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 
 from django.db import connection
 
 from advisors.jobs import ring_on_commit
 from margin.selectors.marks import known_instruments
+from margin.services.marks import MarkIn
 
 # Plain SQL: the web may add here and may not read back, which an ORM insert does.
 INSERT = """
@@ -19,18 +18,6 @@ SELECT *, clock_timestamp() FROM unnest(%s::text[], %s::text[], %s::text[], %s::
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostedMark:
-    venue: str
-    symbol: str
-    source: str
-    sequence: int
-    price: Decimal
-    low_price: Decimal
-    high_price: Decimal
-    source_at: datetime
-
-
 @dataclass(frozen=True, slots=True)
 class Posted:
     """How many marks were written down, and the places of those whose instrument nobody here holds."""
@@ -39,7 +26,7 @@ class Posted:
     unknown: tuple[int, ...]
 
 
-def post_marks(marks: Sequence[PostedMark]) -> Posted:
+def post_marks(marks: Sequence[MarkIn]) -> Posted:
     """Write down the marks of instruments we list; a feed may know more of them, and is told which."""
     known = known_instruments({(mark.venue, mark.symbol) for mark in marks})
     unknown = tuple(place for place, mark in enumerate(marks) if (mark.venue, mark.symbol) not in known)
@@ -50,7 +37,7 @@ def post_marks(marks: Sequence[PostedMark]) -> Posted:
     return Posted(accepted=len(kept), unknown=unknown)
 
 
-def _write_down(marks: Sequence[PostedMark]) -> None:
+def _write_down(marks: Sequence[MarkIn]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             INSERT,

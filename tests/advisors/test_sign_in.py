@@ -97,6 +97,13 @@ def test_login_stops_one_address_that_tries_many_accounts(cast: Cast) -> None:
     assert not _is_signed_in(client)
 
 
+def test_login_is_asked_only_so_often_from_one_address(cast: Cast) -> None:
+    client = Client()
+    answers = [client.post(LOGIN, {"login": "no address"}) for _ in range(61)]
+    assert [answer.status_code for answer in answers] == [200] * 60 + [429]
+    assert int(answers[-1]["Retry-After"]) > 0
+
+
 def test_login_refuses_what_is_no_password(cast: Cast) -> None:
     client = Client()
     for password in ("x" * 1025, "x" * 1_000_000, "a\x00b", "", "\ud7ff" * 900):

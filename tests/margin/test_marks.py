@@ -14,7 +14,7 @@ from django.utils import timezone
 from margin.models import MarkIntake, MarkPrice, MarkTick
 from margin.services import MarkIn, ingest_marks, take_in_posted_marks
 from margin.services import marks as marks_module
-from margin.services.intake import PostedMark, post_marks
+from margin.services.intake import post_marks
 from portfolios.services import load_instruments
 from tests.conftest import signed_in_as
 
@@ -247,13 +247,9 @@ def test_two_feeds_in_opposite_order_do_not_lock_each_other_out(feed):
         assert (mark.source_at, mark.sequence) == max(ticks)
 
 
-def posted(mark):
-    return PostedMark(**{name: getattr(mark, name) for name in PostedMark.__dataclass_fields__})
-
-
 def test_posted_marks_are_moved_once(feed):
     with signed_in_as("web"):
-        post_marks([posted(feed(1)), posted(feed(2, "50001", timedelta(seconds=1)))])
+        post_marks([feed(1), feed(2, "50001", timedelta(seconds=1))])
     assert take_in_posted_marks() == 2
     assert take_in_posted_marks() == 0
     assert not MarkIntake.objects.exists()
@@ -263,18 +259,18 @@ def test_posted_marks_are_moved_once(feed):
 def test_posted_marks_beyond_one_transaction_are_all_moved(feed, monkeypatch):
     monkeypatch.setattr(marks_module, "INTAKE_PER_TRANSACTION", 2)
     with signed_in_as("web"):
-        post_marks([posted(feed(number, at=timedelta(seconds=number))) for number in range(1, 6)])
+        post_marks([feed(number, at=timedelta(seconds=number)) for number in range(1, 6)])
     assert take_in_posted_marks() == 5
     assert btc().sequence == 5
 
 
 def test_posted_mark_that_cannot_be_true_holds_up_no_other(feed):
     with signed_in_as("web"):
-        post_marks([posted(feed(1))])
+        post_marks([feed(1)])
     with connection.cursor() as cursor:
         cursor.execute("UPDATE margin_markintake SET price = 'NaN'")
     with signed_in_as("web"):
-        post_marks([posted(feed(2))])
+        post_marks([feed(2)])
     assert take_in_posted_marks() == 2
     assert not MarkIntake.objects.exists()
     assert [tick.sequence for tick in MarkTick.objects.all()] == [2]
