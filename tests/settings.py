@@ -41,6 +41,8 @@ DATABASES = {
     "migrate": {
         **login("migrate"),
         "OPTIONS": {**DATABASES["default"]["OPTIONS"], "assume_role": "bulkhead_owner"},
+        # A request of the product uses one connection.
+        "ATOMIC_REQUESTS": False,
     },
 }
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}

@@ -14,10 +14,11 @@ from django.utils import timezone
 from advisors.models import Heartbeat
 from config.supervisor.valkey import find_binary, pick_port
 from margin.engine.reasons import Reason
-from margin.services.intake import PostedMark, post_marks
-from tests.books import BTC, Book, make_book
+from margin.services import MarkIn
+from margin.services.intake import post_marks
 from tests.cast import Cast
 from tests.conftest import signed_in_as, superuser_connection
+from tests.margin.priced_book import BTC, Book, make_book
 from tests.margin.risk_rows import poisoned, rows_of
 from tests.processes import Process, broker_url, environment, wait_until
 
@@ -56,7 +57,7 @@ class Line:
     def post(self, price: str) -> None:
         """A mark as the API takes it: a row of the intake, written by the web's login. Nothing else is done."""
         self.book.sequence += 1
-        mark = PostedMark(
+        mark = MarkIn(
             venue="binance_usdm",
             symbol=BTC,
             source="test",

@@ -4,16 +4,22 @@ import re
 from contextlib import suppress
 
 import psycopg
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, features
 from psycopg.pq import TransactionStatus
 
 # SET takes no bound parameter, so what may stand in it is spelled out here.
 SCOPE_FORM = re.compile(r"[0-9]{1,18}\|[0-9]{0,18}\|(?:advisor|compliance|admin|system)")
 
 
+class DatabaseFeatures(features.DatabaseFeatures):
+    # Django would group by the id alone, which is no key here: a row is known by its firm and its id.
+    allows_group_by_selected_pks = False
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection that knows whose rows the next transaction may see."""
 
+    features_class = DatabaseFeatures
     scope_text: str = ""
 
     def set_scope(self, scope_text: str) -> str:

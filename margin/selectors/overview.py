@@ -136,7 +136,7 @@ class Freshness:
 FRESHNESS = f"""
 SELECT count(*) AS positions, max(extract(epoch FROM now.at - r.priced_at))::float8 AS oldest_mark_age_seconds,
     count(*) FILTER (WHERE r.state IS NULL OR r.state = 5 OR {IS_STALE}) AS not_fresh
-FROM portfolios_position p CROSS JOIN (SELECT clock_timestamp() AS at) now
+FROM portfolios_position p CROSS JOIN (SELECT now() AS at) now
 LEFT JOIN margin_riskstate r ON r.firm_id = p.firm_id AND r.id = p.id WHERE p.closed_at IS NULL
 """
 

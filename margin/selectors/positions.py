@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,7 @@ COLUMNS = """
 # Every position is there whatever became of its risk: a missing row is "not computed yet", never a shorter list.
 TABLES = """
     portfolios_position p
-    CROSS JOIN (SELECT clock_timestamp() AS at) now
+    CROSS JOIN (SELECT now() AS at) now
     JOIN portfolios_instrument i ON i.id = p.instrument_id
     JOIN advisors_client c ON c.firm_id = p.firm_id AND c.id = p.client_id
     JOIN portfolios_portfolio f ON f.firm_id = p.firm_id AND f.id = p.portfolio_id
@@ -100,15 +101,15 @@ def list_positions(chosen: PositionFilter, *, limit: int = 100, cursor: str = ""
     conditions, parameters = conditions_of(chosen)
     place = parse_cursor(cursor)
     if place is not None:
-        conditions.append(f"({RANK}, {DISTANCE}, p.id) > (%(rank)s, %(distance)s, %(id)s)")
+        conditions.append(f"({RANK}, {DISTANCE}, p.public_id) > (%(rank)s, %(distance)s, %(id)s)")
         parameters.update(zip(("rank", "distance", "id"), place, strict=True))
     raw = fetch_rows(
         f"SELECT {COLUMNS}, {RANK} AS rank, {DISTANCE} AS distance_key FROM {TABLES} "
-        f"WHERE {' AND '.join(conditions)} ORDER BY rank, distance_key, p.id LIMIT %(rows)s",
+        f"WHERE {' AND '.join(conditions)} ORDER BY rank, distance_key, p.public_id LIMIT %(rows)s",
         {**parameters, "rows": limit + 1},
     )
     more, raw = len(raw) > limit, raw[:limit]
-    next_cursor = f"{raw[-1]['rank']}_{raw[-1]['distance_key']!r}_{raw[-1]['id']}" if more else ""
+    next_cursor = f"{raw[-1]['rank']}_{raw[-1]['distance_key']!r}_{raw[-1]['public_id']}" if more else ""
     return PositionPage(rows=[build_row(row) for row in raw], next_cursor=next_cursor)
 
 
@@ -116,14 +117,17 @@ class BadCursor(ValueError):
     """Not a place that list_positions gave out."""
 
 
-def parse_cursor(cursor: str) -> tuple[int, float, int] | None:
+def parse_cursor(cursor: str) -> tuple[int, float, UUID] | None:
     if not cursor:
         return None
     try:
-        rank, distance, row_id = cursor.split("_")
-        return int(rank), float(distance), int(row_id)
+        rank, distance, public_id = cursor.split("_")
+        place = int(rank), float(distance), UUID(public_id)
     except ValueError as error:
         raise BadCursor(cursor[:80]) from error
+    if place[0] not in STATE_RANKS.values() or not isfinite(place[1]):
+        raise BadCursor(cursor[:80])
+    return place
 
 
 def get_position(public_id: UUID) -> PositionRow:

@@ -1,7 +1,7 @@
 """The risk pages over HTTP: what each role sees, that nothing leaks, and that nothing unknown looks safe."""
 
 import json
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -143,7 +143,20 @@ def test_figures_end_where_the_position_row_stands(book):
     assert again.status_code == 204
 
 
-@pytest.mark.parametrize("query", ["?state=green", "?after=x", "?venue=nowhere", "?client=1"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?state=green",
+        "?after=x",
+        "?venue=nowhere",
+        "?client=1",
+        "?after=99999999999999999999_1_x",
+        "?after=0_nan_" + str(UUID(int=1)),
+        "?after=9_1_" + str(UUID(int=1)),
+        "?portfolio=%00",
+        "?coin=%00",
+    ],
+)
 def test_positions_refuse_a_filter_they_do_not_know(book, query):
     assert browser(book, "advisor").get(f"/positions{query}").status_code == 404
 

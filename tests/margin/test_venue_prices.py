@@ -36,6 +36,7 @@ def swept(cast):
     with open_scope(cast.ours.scope("advisor")), transaction.atomic():
         previewed = services.preview_import(FILE.encode())
         assert previewed.problems == ()
+        assert previewed.batch is not None
         services.commit_import(previewed.batch)
     marks = [
         MarkIn(
