@@ -206,6 +206,8 @@ CELERY = {
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     "task_time_limit": 120,
     "task_soft_time_limit": 100,
+    # A large export is no runaway task.
+    "task_annotations": {"advisors.tasks.export": {"time_limit": 3700, "soft_time_limit": 3600}},
     "worker_max_tasks_per_child": 500,
     "worker_hijack_root_logger": False,
     "broker_connection_retry_on_startup": True,
@@ -231,6 +233,7 @@ SWEEP_FIRMS_PER_BATCH = env.int("SWEEP_FIRMS_PER_BATCH", default=200)
 MARK_AGE_LIMIT = timedelta(seconds=env.int("MARK_AGE_LIMIT_SECONDS", default=60))
 STAGE_LATE_AFTER = timedelta(seconds=env.int("STAGE_LATE_AFTER_SECONDS", default=45))
 QUARANTINE_ATTEMPTS = 3
+QUARANTINE_PAUSE = timedelta(seconds=env.int("QUARANTINE_PAUSE_SECONDS", default=3600))
 IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", default=5 * 1024 * 1024)
 IMPORT_MAX_ROWS = env.int("IMPORT_MAX_ROWS", default=20_000)
 REPORTS = {

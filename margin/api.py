@@ -81,7 +81,7 @@ class PositionSerializer(serializers.Serializer[Any]):
     opened_at = serializers.DateTimeField()
     closed_at = serializers.DateTimeField(allow_null=True)
     version = serializers.IntegerField()
-    state = serializers.ChoiceField(choices=[*STATE_RANKS])
+    state = serializers.ChoiceField(choices=[*STATE_RANKS, "closed"])
     last_known_state = serializers.CharField(source="was", allow_null=True)
     reason = serializers.CharField(allow_null=True)
     mark_price = DecimalText(allow_null=True)

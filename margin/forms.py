@@ -9,7 +9,7 @@ from margin.selectors.overview import list_choices
 from margin.selectors.positions import PositionFilter
 from margin.selectors.rows import venue_label
 
-STATES = ("liquidatable", "critical", "danger", "unknown", "watch", "ok")
+STATES = ("liquidatable", "critical", "danger", "unknown", "stale", "watch", "ok")
 
 
 class PositionFilterForm(forms.Form):

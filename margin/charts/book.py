@@ -253,6 +253,11 @@ def _band_names(bounds: Sequence[float]) -> list[dict[str, Any]]:
     ]
 
 
+def _short_name(name: str) -> str:
+    words = name.partition(",")[0].split()
+    return words[0] if words else name
+
+
 def _mark_names(shown: Sequence[Standing]) -> list[dict[str, Any]]:
     """The closest few that need somebody, as far as their labels stay apart."""
     named: list[Standing] = []
@@ -271,7 +276,7 @@ def _mark_names(shown: Sequence[Standing]) -> list[dict[str, Any]]:
         {
             "x": float(np.log10(_position_of(standing))),
             "y": float(np.log10(max(standing.margin_dollars, 1.0))),
-            "text": f"{standing.client_name.split(',')[0].split()[0]} {standing.base_asset}",
+            "text": f"{_short_name(standing.client_name)} {standing.base_asset}",
             "showarrow": False,
             "font": {"size": 11, "color": "@ink", "weight": 600 if place == 0 else 400},
             "xanchor": "left",

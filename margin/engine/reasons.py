@@ -46,7 +46,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.QUANTO: "unknown: quanto contracts are not computed",
     Reason.BEYOND_TIERS_AT_LIQUIDATION: "unknown: at liquidation it would exceed the last margin tier",
     Reason.TIER_GAP_AT_LIQUIDATION: "unknown: the margin tier table has a gap at its size at liquidation",
-    Reason.QUARANTINED: "unknown: computing this position failed repeatedly; it is tried again when it changes",
+    Reason.QUARANTINED: "unknown: computing this position failed repeatedly; it is tried hourly and when it changes",
 }
 
 

@@ -3,11 +3,13 @@
 import re
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
 
 from margin.engine.types import INVERSE, LINEAR, LONG
 
+# Enough for the largest price with sixteen decimals.
+WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 TABLE_MONTH = re.compile(r"-[0-9]{4}-[0-9]{2}$")
 
 
@@ -210,7 +212,7 @@ def displayed_liquidation_price(
         raise ValueError(f"not a liquidation price: {price}")
     if rule.rounding is Rounding.TICK_NEARER_MARK:
         nearer = Decimal(price) + (side * tick_size if tick_size is not None else 0)
-        return nearer.quantize(Decimal(1).scaleb(-rule.decimals), rounding=ROUND_HALF_EVEN)
+        return nearer.quantize(Decimal(1).scaleb(-rule.decimals), context=WIDE)
     exact = Decimal(f"{price:.14g}")
     step = Decimal(1).scaleb(-rule.decimals)
     if rule.rounding is Rounding.TICK_AGAINST_USER and tick_size is not None:

@@ -51,6 +51,8 @@ def _tier_at_liquidation(row: PositionRow, ladder: Ladder, liquidation: Decimal)
 
 def explain_liquidation(row: PositionRow) -> Explanation | None:
     """None where there is no price to explain; the row's reason says why."""
+    if row.closed_at is not None:
+        return None
     rule = venue_rule(row.venue, row.kind)
     ladder = ladder_of_instrument(row.venue, row.symbol)
     if (

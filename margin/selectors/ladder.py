@@ -36,7 +36,8 @@ class BookStanding:
 
 
 STANDINGS = f"""
-SELECT c.name AS client_name, i.base_asset, p.side, {RANK} AS rank, r.distance_ratio,
+SELECT coalesce(r.state < 5, false) AS has_figures, c.name AS client_name, i.base_asset,
+    p.side, {RANK} AS rank, r.distance_ratio,
     r.max_loss * {IN_DOLLARS} AS margin_dollars, r.value * {IN_DOLLARS} AS value_dollars
 FROM {TABLES} WHERE p.closed_at IS NULL
 ORDER BY rank, r.distance_ratio NULLS LAST, p.id
@@ -45,7 +46,8 @@ ORDER BY rank, r.distance_ratio NULLS LAST, p.id
 
 def get_book_standing() -> BookStanding:
     rows = fetch_rows(STANDINGS, {})
-    known = [row for row in rows if row["margin_dollars"] is not None and row["value_dollars"] is not None]
+    # A loss that is known of a position whose outcome is not would pass for one that survives every move.
+    known = [row for row in rows if row.pop("has_figures")]
     return BookStanding(
         standings=[Standing(state=RANK_WORDS[row.pop("rank")], **row) for row in known],
         without_figures=len(rows) - len(known),

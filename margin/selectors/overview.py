@@ -76,7 +76,8 @@ SELECT count(*) AS total,
     count(*) FILTER (WHERE rank = 5) AS ok, count(*) FILTER (WHERE rank = 3 AND has_figures) AS stale,
     count(*) FILTER (WHERE rank = 3 AND NOT has_figures) AS unknown,
     count(*) FILTER (WHERE NOT has_figures) AS without_figures, count(DISTINCT client_id) AS clients,
-    coalesce(sum(loss), 0)::float8 AS margin_dollars, count(*) FILTER (WHERE dies) AS fall_positions,
+    coalesce(sum(loss) FILTER (WHERE has_figures), 0)::float8 AS margin_dollars,
+    count(*) FILTER (WHERE dies) AS fall_positions,
     count(DISTINCT client_id) FILTER (WHERE dies) AS fall_clients,
     coalesce(sum(loss) FILTER (WHERE dies), 0)::float8 AS fall_lost_dollars,
     max(mark_age_seconds) AS oldest_mark_age_seconds,
@@ -174,7 +175,8 @@ FROM advisors_client c LEFT JOIN (
         sum(loss)::float8 AS margin_dollars, count(*) FILTER (WHERE loss IS NULL) AS without_figures
     FROM (
         SELECT p.client_id, p.id, {RANK} AS rank, {DISTANCE} AS distance_key, i.symbol, p.side,
-            r.distance_ratio, coalesce(r.state < 5 AND {IS_STALE}, false) AS stale, r.max_loss * {IN_DOLLARS} AS loss
+            r.distance_ratio, coalesce(r.state < 5 AND {IS_STALE}, false) AS stale,
+            CASE WHEN r.state < 5 THEN r.max_loss * {IN_DOLLARS} END AS loss
         FROM {TABLES} WHERE p.closed_at IS NULL
     ) open_positions GROUP BY client_id
 ) n ON n.client_id = c.id
@@ -232,7 +234,7 @@ def _dollars(row: PositionRow, amount: Decimal | None) -> float:
 
 
 def total_rows(rows: Sequence[PositionRow]) -> RowTotals:
-    known = [row for row in rows if row.value is not None]
+    known = [row for row in rows if row.state != "unknown"]
     return RowTotals(
         rows=len(rows),
         clients=len({row.client_id for row in rows}),

@@ -43,6 +43,8 @@ RANK = f"""
          ELSE 5 END
 """
 STATE_RANKS = {"liquidatable": 0, "critical": 1, "danger": 2, "unknown": 3, "stale": 3, "watch": 4, "ok": 5}
+# Both rank alike; what tells them apart is whether there ever were figures.
+WITH_FIGURES = {"unknown": "coalesce(r.state, 5) = 5", "stale": "r.state < 5"}
 DISTANCE = "coalesce(r.distance_ratio, 1e9)"
 
 
@@ -93,6 +95,8 @@ def conditions_of(chosen: PositionFilter) -> tuple[list[str], dict[str, Any]]:
     if ranks:
         conditions.append(f"{RANK} = ANY(%(ranks)s)")
         parameters["ranks"] = list(ranks)
+    if chosen.state in WITH_FIGURES:
+        conditions.append(WITH_FIGURES[chosen.state])
     return conditions, parameters
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from math import isfinite
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from portfolios.importing import plain
 STABLE_ASSETS = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD"})
 MONEY_STEP, COIN_STEP = Decimal("0.01"), Decimal("0.00000001")
 KINDS = {"linear": LINEAR, "inverse": INVERSE}
+# The largest admissible size times the largest price has 54 digits before the point.
+WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 NOT_COMPUTED = "Not computed yet"
 CHANGED = "Changed since it was last computed"
 
@@ -82,19 +85,19 @@ class PositionRow:
 
 def money(value: float | None, asset: str) -> Decimal | None:
     """A float of the engine as money of an asset: quantised here, once."""
-    if value is None:
+    if value is None or not isfinite(value):
         return None
     step = MONEY_STEP if asset in STABLE_ASSETS else COIN_STEP
-    return Decimal(value).quantize(step, rounding=ROUND_HALF_EVEN)
+    return Decimal(value).quantize(step, context=WIDE)
 
 
 def price(value: float | None, tick_size: Decimal) -> Decimal | None:
     """A float of the engine as a price: two decimals beyond the tick, for it is no quotation."""
-    if value is None:
+    if value is None or not isfinite(value):
         return None
     exponent = tick_size.normalize().as_tuple().exponent
     decimals = max(2, -int(exponent) + 2)
-    return Decimal(value).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
+    return Decimal(value).quantize(Decimal(1).scaleb(-decimals), context=WIDE)
 
 
 def trim(value: Decimal | None) -> Decimal | None:
@@ -119,19 +122,26 @@ def _shown_liquidation(raw: dict[str, Any], rule: VenueRule | None) -> Decimal |
 
 def _state(raw: dict[str, Any]) -> tuple[str, str | None, str | None]:
     """What may be shown: the state word, the word it had before it went stale, and why."""
+    if raw["closed_at"] is not None:
+        return "closed", None, "Liquidated by the venue" if raw["closed_by"] == "liquidated" else "Closed"
     if raw["state"] is None:
         return "unknown", None, NOT_COMPUTED
     word = STATE_WORDS[raw["state"]]
     if word == "unknown":
         return "unknown", None, describe_reason(raw["reason"])
-    if raw["risk_version"] != raw["version"]:
-        return "stale", word, CHANGED
+    why_stale = _why_stale(raw)
+    return ("stale", word, why_stale) if why_stale else (word, None, None)
+
+
+def _why_stale(raw: dict[str, Any]) -> str | None:
     limit = settings.MARK_AGE_LIMIT.total_seconds()
-    if raw["mark_age_seconds"] > limit or raw["mark_age_seconds"] < -limit:
-        return "stale", word, f"The mark is older than {limit:.0f} s"
+    if raw["risk_version"] != raw["version"]:
+        return CHANGED
+    if abs(raw["mark_age_seconds"]) > limit:
+        return f"The mark is older than {limit:.0f} s"
     if raw["computed_age_seconds"] > limit:
-        return "stale", word, f"Not computed for over {limit:.0f} s"
-    return word, None, None
+        return f"Not computed for over {limit:.0f} s"
+    return None
 
 
 def _stop_is_behind(raw: dict[str, Any]) -> bool:
@@ -174,8 +184,18 @@ SHARED = (
 )
 
 
+# What is gone when the position is: its last figures belong to its history, not to now.
+FIGURES_OF_OPEN = (
+    *("mark_price", "priced_at", "computed_at", "mark_age_seconds", "value", "unrealised_pnl", "equity"),
+    *("maintenance_margin", "max_loss", "margin_ratio", "distance_ratio", "liquidation_price"),
+    *("liquidation_reason", "bankruptcy_price", "effective_leverage"),
+)
+
+
 def build_row(raw: dict[str, Any]) -> PositionRow:
     """From one database row, floats and all, to what is shown."""
+    if raw["closed_at"] is not None:
+        raw = raw | dict.fromkeys(FIGURES_OF_OPEN)
     rule = venue_rule(raw["venue"], raw["kind"])
     state, was, reason = _state(raw)
     return PositionRow(

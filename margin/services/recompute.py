@@ -124,7 +124,7 @@ def _contain(work: Callable[[int, Market], int], firm_id: int, market: Market) -
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:
-        if _is_lost(raw):
+        if _is_lost(raw) or _is_nobodys_fault(error):
             raise
         log.exception("recompute_failed", firm_id=firm_id, error=type(error).__name__)
         return None
@@ -146,6 +146,10 @@ def _run_positions(firm_id: int, market: Market) -> int:
         except Exception as error:
             if _is_lost(raw):
                 raise
+            if _is_nobodys_fault(error):
+                with firm_scope(firm_id):
+                    quarantine.forget_attempt(position)
+                raise
             log.exception("position_failed", firm_id=firm_id, position_id=position.position_id)
             with firm_scope(firm_id):
                 quarantine.note_error(position, error)
@@ -164,6 +168,18 @@ def _recompute_position(firm_id: int, position_id: int, market: Market) -> None:
     with firm_scope(firm_id):
         cursor = open_array_cursor(connection.connection)
         write_rows(cursor, compute_rows(read_book(cursor, only=position_id), market))
+
+
+# SQLSTATE classes of a database that is ill, full, busy or set up wrongly: no position can help that.
+OUR_FAULT = ("42", "53", "55", "57", "58")
+
+
+def _is_nobodys_fault(error: Exception) -> bool:
+    for cause in (error, error.__cause__):
+        state = getattr(cause, "sqlstate", None)
+        if state is not None:
+            return str(state).startswith(OUR_FAULT)
+    return False
 
 
 def _is_lost(raw: Any) -> bool:

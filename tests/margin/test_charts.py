@@ -155,6 +155,11 @@ def test_risk_map_draws_each_position_with_a_distance_and_names_the_worst():
     assert symbols == {"longs": ["diamond"], "shorts": ["circle-open"]}
 
 
+def test_risk_map_names_a_client_whose_name_begins_with_a_comma():
+    book = BookStanding(standings=[standing(client_name=", Ltd")], without_figures=0, version="v")
+    assert ", Ltd BTC" in {note["text"] for note in risk_map_figure(book).layout["annotations"]}
+
+
 def test_risk_map_without_positions_says_so():
     figure = risk_map_figure(BookStanding(standings=[], without_figures=0, version="v"))
     assert figure.title == "No position has a distance to liquidation"

@@ -1,13 +1,19 @@
 """The risk pages over HTTP: what each role sees, that nothing leaks, and that nothing unknown looks safe."""
 
 import json
+from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from advisors.scope import open_scope
+from margin.selectors.ladder import get_book_standing
+from margin.selectors.overview import get_summary, total_rows
+from margin.selectors.positions import PositionFilter, list_positions
+from portfolios.services import append_event
 from tests import doors
 from tests.cast import Cast
 from tests.conftest import superuser_connection
@@ -188,3 +194,34 @@ def test_queries_do_not_grow_with_the_rows(book, url):
                   quantity="2", entry_price="50000", isolated_wallet="60000")  # fmt: skip
     book.recompute()
     assert count() == one_row
+
+
+def test_closed_position_is_shown_as_closed_before_and_after_the_next_run(book):
+    client = browser(book, "advisor")
+    url = f"/positions/{book.positions['close']}"
+    with open_scope(book.cast.ours.scope("advisor")), transaction.atomic():
+        append_event(position=book.positions["close"], kind="closed", price=Decimal(2950))
+    for _ in range(2):
+        shown = page(client, url)
+        assert 'class="state closed"' in shown
+        assert "Not computed yet" not in shown
+        assert json.loads(client.get(f"/api/v1{url}").content)["state"] == "closed"
+        for part in ("/live", "/price.json", "/used.json"):
+            assert client.get(url + part).status_code == 200
+        book.recompute()
+
+
+def test_margin_whose_outcome_is_unknown_stands_in_no_total(book):
+    with open_scope(book.cast.ours.scope("compliance")), transaction.atomic():
+        before = get_summary()
+    with superuser_connection(str(connection.settings_dict["NAME"])) as inside:
+        inside.execute("UPDATE margin_riskstate SET state = 5, reason = 14 WHERE max_loss = 60000")
+    with open_scope(book.cast.ours.scope("compliance")), transaction.atomic():
+        after = get_summary()
+        standing = get_book_standing()
+        rows = list_positions(PositionFilter()).rows
+        stale, unknown = (list_positions(PositionFilter(state=word)).rows for word in ("stale", "unknown"))
+    assert before.margin_dollars - after.margin_dollars == 60_000
+    assert (after.unknown, after.without_figures, standing.without_figures) == (1, 1, 1)
+    assert total_rows(rows).left_out == 1
+    assert ([row.external_id for row in stale], [row.external_id for row in unknown]) == ([], ["healthy"])

@@ -6,7 +6,7 @@ import threading
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, ProgrammingError, connection
 
 from advisors.jobs import firm_scope
 from margin.engine.reasons import Reason
@@ -178,3 +178,28 @@ def test_lost_database_is_no_fault_of_the_firm_at_work(book, superuser):
     assert (attempts_of(book.cast.ours), entries(book)) == (1, [])
     assert sweep(book) == set(before)
     assert (attempts_of(book.cast.ours), attempts_of(book.cast.theirs)) == (0, 0)
+
+
+def test_quarantined_position_is_tried_again_after_an_hour(book, superuser):
+    with poisoned(superuser, "close"):
+        quarantine(book)
+    book.recompute()
+    assert rows_of(book.cast.ours)["close"].reason == Reason.QUARANTINED
+    superuser.execute("UPDATE margin_quarantine SET since = since - interval '61 minutes'")
+    book.recompute()
+    assert rows_of(book.cast.ours)["close"].state != UNKNOWN
+    assert entries(book) == []
+
+
+def test_fault_of_the_installation_quarantines_nobody(book, superuser):
+    superuser.execute("REVOKE UPDATE ON margin_riskstate FROM bulkhead_worker")
+    try:
+        for _ in range(8):
+            with pytest.raises((ProgrammingError, psycopg.errors.InsufficientPrivilege)):
+                book.recompute()
+    finally:
+        superuser.execute("GRANT UPDATE ON margin_riskstate TO bulkhead_worker")
+    for _ in range(3):
+        book.recompute()
+    assert {row.state for row in all_rows(book).values()}.isdisjoint({UNKNOWN})
+    assert entries(book) == []

@@ -6,7 +6,7 @@ import pytest
 
 from margin.engine.reasons import Reason
 from margin.selectors.rows import SHARED, build_row
-from tests.margin.rows import raw_row
+from tests.margin.rows import AT, raw_row
 
 
 def test_row_known_and_fresh_shows_its_state():
@@ -84,3 +84,32 @@ def test_row_keeps_every_digit_that_numeric_holds():
 def test_row_coin_money_has_eight_decimals():
     row = build_row(raw_row(settle_asset="BTC", kind="inverse", venue="binance_coinm", max_loss=0.123456789))
     assert row.max_loss == Decimal("0.12345679")
+
+
+@pytest.mark.parametrize("kind", ["linear", "inverse"])
+def test_row_of_the_largest_admissible_position_can_be_shown(kind):
+    venue, settle = {"linear": ("binance_usdm", "USDT"), "inverse": ("binance_coinm", "BTC")}[kind]
+    largest = 9.99e53
+    row = build_row(
+        raw_row(
+            kind=kind,
+            venue=venue,
+            settle_asset=settle,
+            **dict.fromkeys(("value", "unrealised_pnl", "equity", "maintenance_margin", "max_loss"), largest),
+            **dict.fromkeys(("mark_price", "liquidation_price", "bankruptcy_price"), 9.99e17),
+        )
+    )
+    assert row.value == row.max_loss == Decimal(largest)
+
+
+def test_row_shows_no_figure_that_is_not_finite():
+    assert build_row(raw_row(value=float("inf"), equity=float("nan"))).value is None
+
+
+@pytest.mark.parametrize(
+    ("closed_by", "reason"), [("closed", "Closed"), ("liquidated", "Liquidated by the venue")]
+)
+def test_closed_row_is_closed_and_keeps_no_figures(closed_by, reason):
+    row = build_row(raw_row(closed_at=AT, closed_by=closed_by, quantity=Decimal(0)))
+    assert (row.state, row.was, row.reason) == ("closed", None, reason)
+    assert (row.liquidation_price, row.margin_ratio, row.mark_price, row.max_loss) == (None,) * 4

@@ -9,7 +9,7 @@ import structlog
 from celery import Celery
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 
 from advisors.jobs import SWEEPS, Sweep
 from config.celery import STAGES, app
@@ -80,7 +80,7 @@ class Sweeper:
                     self._run(sweep)
                 self._note_database(away=False)
                 pause = FIRST_PAUSE_SECONDS
-            except (OperationalError, InterfaceError) as error:
+            except DatabaseError as error:
                 self._note_database(away=True, error=error)
                 connection.close()
                 self.stopping.wait(pause)
