@@ -127,12 +127,3 @@ def firm_table(table: str) -> RunSQL:
     """The table of firms itself: its own id is the firm."""
     statements = [*_firm_policy(table, "id"), *_role_policies(table, writers=("system",), readers=())]
     return RunSQL(";\n".join(statements), RunSQL.noop)
-
-
-def rewriting_rows(table: str, statement: str) -> RunSQL:
-    """DDL that reads rows, which the raising policy would refuse: FORCE is lifted inside the same transaction."""
-    return RunSQL(
-        f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY;\n{statement};\n"
-        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-        RunSQL.noop,
-    )

@@ -1,7 +1,7 @@
 """What every figure has: a finding as title, labels at the line, ticks a person reads, a table behind it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import floor, log10
 from typing import Any
@@ -33,9 +33,6 @@ class Figure:
     narrow: dict[str, Any]
     table: dict[str, Any]
     version: str
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def stamp(at: datetime) -> str:
