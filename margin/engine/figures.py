@@ -87,7 +87,9 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
         constant=held.constant,
     )
     price, liquidation_reason = _find_price(positions, inputs, held, needed)
-    bankruptcy_value = _without_noise(solve_value(held.sign, held.constant, np.zeros(1), np.zeros(1)), held)
+    bankruptcy_value = _without_noise(
+        solve_value(held.sign, held.constant, np.zeros(1), np.zeros(1)), positions, held
+    )
     is_broke = held.equity <= 0
     margin_ratio = np.where(is_broke, np.inf, needed.margin / held.equity)
     distance_ratio = positions.side * (positions.mark_price - price) / positions.mark_price
@@ -118,14 +120,16 @@ def _find_price(
     positions: Positions, inputs: Inputs, held: _Equity, needed: Maintenance
 ) -> tuple[Float, Int8]:
     """Liquidation price, NaN with a reason where there is none."""
-    value = _without_noise(needed.liquidation_value, held)
+    value = _without_noise(needed.liquidation_value, positions, held)
     price = price_of_value(positions.kind, held.size, value)
     reason = _explain_no_price(positions, inputs, needed, value, price)
     return np.where(reason == 0, price, np.nan), reason
 
 
-def _without_noise(value: Float, held: _Equity) -> Float:
-    return np.where(np.abs(value) <= ROUNDING_NOISE * held.entry_value, 0.0, value)
+def _without_noise(value: Float, positions: Positions, held: _Equity) -> Float:
+    """Zero where only rounding stands: for the sides that zero keeps alive, a linear long and an inverse short."""
+    lives_at_zero = (positions.side < 0) == (positions.kind == INVERSE)
+    return np.where(lives_at_zero & (np.abs(value) <= ROUNDING_NOISE * held.entry_value), 0.0, value)
 
 
 def _compute_equity(positions: Positions, inputs: Inputs) -> _Equity:

@@ -137,6 +137,8 @@ def test_killed_process_is_started_again_with_its_group_gone(own_place):
         children = folder / "children"
         for round in (1, 2):
             front.wait_until(lambda: children.exists() and len(children.read_text().split()) == round, 30)
+            # A restart is published a moment after it is made.
+            front.wait_until(lambda: "web" in json.loads((folder / "pids.json").read_text()), 30)
             os.kill(json.loads((folder / "pids.json").read_text())["web"], signal.SIGKILL)
             front.wait_until(lambda: len(restarts) == round, 30)
         front.wait_until(lambda: len(children.read_text().split()) == 3, 30)
