@@ -119,6 +119,63 @@ class Client(TenantModel):
         return self.name
 
 
+class FormerValue(TenantModel):
+    """Append-only: what a client, portfolio or account was called, or was set to, until it was changed."""
+
+    client = models.ForeignKey(Client, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    subject = models.CharField(max_length=16)
+    subject_key = models.BigIntegerField()
+    field = models.CharField(max_length=16)
+    value = models.CharField(max_length=120)
+    until_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(subject="client", field__in=["name", "reference"])
+                | Q(subject="portfolio", field="name")
+                | Q(subject="account", field__in=["label", "auto_margin"]),
+                name="advisors_formervalue_field_known",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["firm_id", "subject", "subject_key", "field", "until_at"],
+                name="advisors_formervalue_asof",
+            ),
+        ]
+
+
+class ClientProfile(TenantModel):
+    """Append-only: one term of a client's profile (tolerance, category, a limit), from a day on, by whom and why."""
+
+    client = models.ForeignKey(Client, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    term = models.CharField(max_length=32)
+    # What was chosen, or the limit; a limit without a number is lifted.
+    choice = models.CharField(max_length=32, blank=True, default="")
+    limit = models.DecimalField(max_digits=38, decimal_places=18, null=True)
+    effective_from = models.DateField()
+    recorded_at = models.DateTimeField()
+    author = models.ForeignKey(
+        Member, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
+    reason = models.CharField(max_length=500)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(limit__isnull=True) | Q(limit__gte=0, limit__lt=10**18),
+                name="advisors_clientprofile_limit_sane",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["firm_id", "client", "term", "-effective_from", "-recorded_at"],
+                name="advisors_clientprofile_force",
+            ),
+        ]
+
+
 class Assignment(TenantModel):
     """Which advisor answers for which client, since when and until when."""
 
@@ -214,7 +271,10 @@ class ApiToken(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(
-                    purpose="read", firm_id__isnull=False, member_id__isnull=False, user__isnull=False
+                    purpose__in=["read", "write"],
+                    firm_id__isnull=False,
+                    member_id__isnull=False,
+                    user__isnull=False,
                 )
                 | Q(purpose="ingest", firm_id__isnull=True, member_id__isnull=True, user__isnull=True),
                 name="advisors_apitoken_purpose",

@@ -1,10 +1,11 @@
 """Tables of marks, tiers and the risk state computed from them."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
 from advisors.models import TenantModel
-from portfolios.models import ClientLinked, Instrument, numeric, positive
+from portfolios.models import LIMIT, ClientLinked, Instrument, numeric, positive
 
 
 class MarkPrice(models.Model):
@@ -80,6 +81,94 @@ class Tier(models.Model):
             models.CheckConstraint(
                 condition=Q(maintenance_rate__gte=0, maintenance_rate__lt=1), name="margin_tier_rate_sane"
             ),
+        ]
+
+
+class FundingRate(models.Model):
+    """Global: what a venue paid at one of its own payment times; longs pay shorts where the rate is above zero."""
+
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, db_index=False)
+    paid_at = models.DateTimeField()
+    rate = numeric()
+    # The mark it was paid at; none until one is known, and until then nobody books it.
+    mark_price = numeric(null=True)
+    source = models.CharField(max_length=300)
+    received_at = models.DateTimeField()
+    # In the order in which rates became bookable: how far a firm has booked is one number.
+    booking_seq = models.BigIntegerField(null=True, unique=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "paid_at"], name="margin_fundingrate_once"),
+            models.CheckConstraint(condition=Q(rate__gt=-1, rate__lt=1), name="margin_fundingrate_rate_sane"),
+            models.CheckConstraint(
+                condition=Q(mark_price__isnull=True) | Q(mark_price__gt=0, mark_price__lt=LIMIT),
+                name="margin_fundingrate_mark_sane",
+            ),
+        ]
+
+
+class FundingHead(TenantModel):
+    """How far a firm has booked the payments of its positions."""
+
+    booked_seq = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["firm_id"], name="margin_fundinghead_once")]
+
+
+class SealedDay(TenantModel):
+    """Append-only: a business day of the firm as it stood when it ended, and what it was computed with."""
+
+    day = models.DateField()
+    # The moment the day ended in the firm's time zone: the book as of then is the one sealed.
+    as_of = models.DateTimeField()
+    sealed_at = models.DateTimeField()
+    last_seq = models.BigIntegerField()
+    positions = models.PositiveIntegerField()
+    unknown = models.PositiveIntegerField()
+    engine_version = models.CharField(max_length=32)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["firm_id", "day"], name="margin_sealedday_once")]
+
+
+class SealedBook(ClientLinked):
+    """Append-only: a client's open positions on a sealed day, one element of each array a position."""
+
+    day = models.DateField()
+    as_of = models.DateTimeField()
+    positions = ArrayField(models.BigIntegerField())
+    versions = ArrayField(models.IntegerField())
+    quantities = ArrayField(numeric())
+    entry_prices = ArrayField(numeric())
+    isolated_wallets = ArrayField(numeric())
+    leverages = ArrayField(numeric(null=True))
+    stop_prices = ArrayField(numeric(null=True))
+    opened_ats = ArrayField(models.DateTimeField())
+    last_effective_ats = ArrayField(models.DateTimeField())
+    last_seqs = ArrayField(models.BigIntegerField())
+    states = ArrayField(models.SmallIntegerField())
+    reasons = ArrayField(models.SmallIntegerField())
+    liquidation_reasons = ArrayField(models.SmallIntegerField())
+    mark_prices = ArrayField(models.FloatField(null=True))
+    mark_sequences = ArrayField(models.BigIntegerField(null=True))
+    priced_ats = ArrayField(models.DateTimeField(null=True))
+    # Figures of the engine under their own names.
+    position_values = ArrayField(models.FloatField(null=True))
+    unrealised_pnls = ArrayField(models.FloatField(null=True))
+    equities = ArrayField(models.FloatField(null=True))
+    maintenance_margins = ArrayField(models.FloatField(null=True))
+    margin_ratios = ArrayField(models.FloatField(null=True))
+    liquidation_prices = ArrayField(models.FloatField(null=True))
+    bankruptcy_prices = ArrayField(models.FloatField(null=True))
+    distance_ratios = ArrayField(models.FloatField(null=True))
+    effective_leverages = ArrayField(models.FloatField(null=True))
+    max_losses = ArrayField(models.FloatField(null=True))
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["firm_id", "client", "day"], name="margin_sealedbook_once")
         ]
 
 

@@ -6,7 +6,8 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 
 # A product of two NUMERIC(38,18) has 76 digits: sums and products are exact, and divisions are rounded far
-# below the eighteenth decimal, at which the result is quantised, once.
+# below the eighteenth decimal, at which the state is quantised after every event. So a state that was stored is
+# the state that was folded, and folding goes on from it.
 EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
 STEP = Decimal("1e-18")
 LIMIT = Decimal(10) ** 18
@@ -43,13 +44,20 @@ class WalletEmptied(EventRefused):
     """An open position keeps a wallet above zero."""
 
 
+class NotReplaceable(EventRefused):
+    """What is to be corrected or withdrawn is no event of the position, or is corrected already."""
+
+
 class BadValue(EventRefused):
     """A value is missing, not wanted or outside what can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happened, when, and its place in the firm's ledger."""
+    """What happened, when, and its place in the firm's ledger.
+
+    replaces_seq names the event that this one corrects; a voided one takes it back and puts nothing in its place.
+    """
 
     kind: str
     effective_at: datetime
@@ -58,11 +66,18 @@ class Event:
     price: Decimal | None = None
     amount: Decimal | None = None
     leverage: Decimal | None = None
+    rate: Decimal | None = None
+    replaces_seq: int | None = None
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """As they happened; of two at one moment the one recorded first comes first."""
+        return self.effective_at, self.seq
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A position after some of its events. Values are exact until rounded()."""
+    """A position after some of its events, as it is stored. version counts what was recorded, voided or not."""
 
     quantity: Decimal
     entry_price: Decimal
@@ -73,14 +88,13 @@ class State:
     closed_at: datetime | None = None
     closed_by: str = ""
     version: int = 1
+    last_effective_at: datetime
+    last_seq: int
 
-    def rounded(self) -> "State":
-        return replace(
-            self,
-            quantity=_quantise(self.quantity),
-            entry_price=_quantise(self.entry_price),
-            isolated_wallet=_quantise(self.isolated_wallet),
-        )
+    @property
+    def place(self) -> tuple[datetime, int]:
+        """Where its last event stands."""
+        return self.last_effective_at, self.last_seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +106,9 @@ class Rule:
     optional: tuple[str, ...] = ()
 
 
-VALUES = ("quantity", "price", "amount", "leverage")
+VALUES = ("quantity", "price", "amount", "leverage", "rate")
+# Paid is plus and received is minus; what a venue says the wallet is can be below zero.
+SIGNED = {("funding", "amount"), ("funding", "rate"), ("fee", "amount"), ("adjusted", "amount")}
 OPENED = Rule(
     apply=lambda state, event, contract: state,
     required=("quantity", "price", "amount"),
@@ -107,10 +123,11 @@ def _quantise(value: Decimal) -> Decimal:
 def _check_value(event: Event, name: str, value: Decimal) -> None:
     if not value.is_finite():
         raise BadValue(name, f"{name} is not a number.")
-    # What is added at an increase may be nothing; every other value is above zero.
-    if value < 0 or (value == 0 and (event.kind, name) != ("increased", "amount")):
+    # What is added at an increase may be nothing; every other value that has no sign is above zero.
+    may_be_zero = (event.kind, name) == ("increased", "amount")
+    if (event.kind, name) not in SIGNED and (value < 0 or (value == 0 and not may_be_zero)):
         raise BadValue(name, f"{name} must be above zero.")
-    if value >= (MAX_LEVERAGE + STEP if name == "leverage" else LIMIT):
+    if abs(value) >= (MAX_LEVERAGE + STEP if name == "leverage" else LIMIT):
         raise BadValue(name, f"{name} is too large.")
     if _quantise(value) != value:
         raise BadValue(name, f"{name} has more than 18 decimals.")
@@ -131,12 +148,16 @@ def _check_values(event: Event, rule: Rule) -> None:
             raise BadValue(name, f"{event.kind.replace('_', ' ')} has no {name}.")
 
 
-def _check_wallet(state: State) -> State:
-    if _quantise(state.isolated_wallet) <= 0:
-        raise WalletEmptied("amount", "This leaves no margin in the isolated wallet.")
-    if state.isolated_wallet >= LIMIT:
+def _settled(state: State) -> State:
+    """The state as it is stored."""
+    if abs(state.isolated_wallet) >= LIMIT:
         raise BadValue("amount", "The isolated wallet becomes too large.")
-    return state
+    return replace(
+        state,
+        quantity=_quantise(state.quantity),
+        entry_price=_quantise(state.entry_price),
+        isolated_wallet=_quantise(state.isolated_wallet),
+    )
 
 
 def _open(event: Event) -> State:
@@ -147,6 +168,8 @@ def _open(event: Event) -> State:
         leverage=event.leverage,
         stop_price=None,
         opened_at=event.effective_at,
+        last_effective_at=event.effective_at,
+        last_seq=event.seq,
     )
 
 
@@ -187,7 +210,16 @@ def _reduce(state: State, event: Event, contract: str) -> State:
         raise ReducedTooFar("quantity", "This leaves nothing open: record it as closed.")
     rest = EXACT.subtract(state.quantity, quantity)
     wallet = EXACT.divide(EXACT.multiply(state.isolated_wallet, rest), state.quantity)
+    if state.isolated_wallet > 0 and _quantise(wallet) == 0:
+        raise WalletEmptied("quantity", "This leaves no margin in the isolated wallet.")
     return replace(state, quantity=rest, isolated_wallet=wallet)
+
+
+def _deleverage(state: State, event: Event, contract: str) -> State:
+    """The venue's auto-deleveraging takes a part, or all that is open."""
+    if _given(event, "quantity") == state.quantity:
+        return _close(state, event, contract)
+    return _reduce(state, event, contract)
 
 
 def _add_margin(state: State, event: Event, contract: str) -> State:
@@ -195,7 +227,32 @@ def _add_margin(state: State, event: Event, contract: str) -> State:
 
 
 def _remove_margin(state: State, event: Event, contract: str) -> State:
+    wallet = EXACT.subtract(state.isolated_wallet, _given(event, "amount"))
+    if wallet <= 0:
+        raise WalletEmptied("amount", "This leaves no margin in the isolated wallet.")
+    return replace(state, isolated_wallet=wallet)
+
+
+def _pay(state: State, event: Event, contract: str) -> State:
+    """Funding and fees leave the wallet; what is received is below zero. Unrealised profit may carry a debt."""
     return replace(state, isolated_wallet=EXACT.subtract(state.isolated_wallet, _given(event, "amount")))
+
+
+def _set_leverage(state: State, event: Event, contract: str) -> State:
+    """The wallet stays as it is: where a venue moves margin with it, margin events say so."""
+    return replace(state, leverage=event.leverage)
+
+
+def _adjust(state: State, event: Event, contract: str) -> State:
+    """What the venue says the position is, where our events made something else of it."""
+    if event.quantity is None and event.price is None and event.amount is None:
+        raise BadValue("quantity", "adjusted needs a quantity, an entry price or a wallet.")
+    return replace(
+        state,
+        quantity=state.quantity if event.quantity is None else event.quantity,
+        entry_price=state.entry_price if event.price is None else event.price,
+        isolated_wallet=state.isolated_wallet if event.amount is None else event.amount,
+    )
 
 
 def _set_stop(state: State, event: Event, contract: str) -> State:
@@ -220,10 +277,18 @@ RULES = {
     "reduced": Rule(_reduce, required=("quantity", "price")),
     "margin_added": Rule(_add_margin, required=("amount",)),
     "margin_removed": Rule(_remove_margin, required=("amount",)),
+    "leverage_set": Rule(_set_leverage, required=("leverage",)),
     "stop_set": Rule(_set_stop, optional=("price",)),
+    "funding": Rule(_pay, required=("amount",), optional=("rate", "price")),
+    "fee": Rule(_pay, required=("amount",)),
     "closed": Rule(_close, optional=("price",)),
     "liquidated": Rule(_close, optional=("price",)),
+    "deleveraged": Rule(_deleverage, required=("quantity", "price")),
+    "adjusted": Rule(_adjust, optional=("quantity", "price", "amount")),
 }
+# Takes an event back and has no effect of its own.
+VOIDED = "voided"
+KINDS = (*RULES, VOIDED)
 
 
 def apply_event(state: State | None, event: Event, contract: str) -> State:
@@ -235,22 +300,36 @@ def apply_event(state: State | None, event: Event, contract: str) -> State:
     if state is None:
         if event.kind != "opened":
             raise NotOpened("effective_at", "This is before the position was opened.")
-        return _open(event)
+        return _settled(_open(event))
     if event.kind == "opened":
         raise OpenedTwice("kind", "The position is already open.")
     if state.closed_at is not None:
         raise AlreadyClosed("effective_at", "The position was closed by then.")
-    after = replace(rule.apply(state, event, contract), version=state.version + 1)
-    return after if after.closed_at is not None else _check_wallet(after)
+    after = replace(
+        rule.apply(state, event, contract),
+        version=state.version + 1,
+        last_effective_at=event.effective_at,
+        last_seq=event.seq,
+    )
+    return _settled(after)
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
-    """As they happened; of two at one moment the one recorded first comes first."""
-    return sorted(events, key=lambda event: (event.effective_at, event.seq))
+    """Those that stand, as they happened: what was corrected or taken back is left out."""
+    events = list(events)
+    replaced = {event.replaces_seq for event in events}
+    standing = (event for event in events if event.seq not in replaced and event.kind != VOIDED)
+    return sorted(standing, key=lambda event: event.place)
+
+
+def follows(state: State, event: Event) -> bool:
+    """Whether the fold may go on from the state; otherwise the event changes what came before."""
+    return event.replaces_seq is None and event.place > state.place and state.closed_by != VOIDED
 
 
 def fold(events: Iterable[Event], contract: str) -> State:
     """The position after all its events, given in any order. Raises EventRefused naming the event."""
+    events = list(events)
     state: State | None = None
     for event in in_order(events):
         try:
@@ -259,5 +338,15 @@ def fold(events: Iterable[Event], contract: str) -> State:
             refusal.event = event
             raise
     if state is None:
+        state = _withdrawn(events)
+    return replace(state, version=len(events))
+
+
+def _withdrawn(events: list[Event]) -> State:
+    """A position whose every event was taken back: it never was, and says so."""
+    opened = [event for event in events if event.kind == "opened"]
+    if not opened:
         raise NotOpened("kind", "There are no events.")
-    return state.rounded()
+    last = max(events, key=lambda event: event.seq)
+    state = _settled(_open(max(opened, key=lambda event: event.seq)))
+    return replace(_close(state, replace(last, kind=VOIDED), ""), last_seq=last.seq)

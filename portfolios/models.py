@@ -3,10 +3,12 @@
 import uuid
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
 from advisors.models import Client, Member, TenantModel
+from portfolios.fold import KINDS
 
 # Two-sided bounds, because Postgres sorts NaN above every number and accepts it for x > 0.
 LIMIT = 10**18
@@ -83,6 +85,8 @@ class VenueAccount(ClientLinked):
     public_id = models.UUIDField(default=uuid.uuid4)
     venue = models.CharField(max_length=32)
     label = models.CharField(max_length=80)
+    # The venue tops its positions up from the free balance: what stands here is not isolated.
+    auto_margin = models.BooleanField(default=False)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -98,9 +102,44 @@ class LedgerHead(TenantModel):
     """The last sequence number of a firm's ledger; locking it orders the appends."""
 
     seq = models.BigIntegerField(default=0)
+    recorded_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["firm_id"], name="portfolios_ledgerhead_once")]
+
+
+class ImportProfile(TenantModel):
+    """How a firm reads the files of one source: known again by the fingerprint of their header."""
+
+    public_id = models.UUIDField(default=uuid.uuid4)
+    member = models.ForeignKey(Member, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    name = models.CharField(max_length=80)
+    kind = models.CharField(max_length=16)
+    venue = models.CharField(max_length=32, blank=True, default="")
+    fingerprint = models.CharField(max_length=64)
+    # Column of ours -> column of the file, or {"value": what every row has}.
+    mapping = models.JSONField()
+    time_zone = models.CharField(max_length=64, blank=True, default="")
+    decimal_mark = models.CharField(max_length=1, default=".")
+    created_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["firm_id", "public_id"], name="portfolios_importprofile_public"),
+            models.UniqueConstraint(
+                fields=["firm_id", "name"],
+                condition=Q(retired_at__isnull=True),
+                name="portfolios_importprofile_name",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["positions", "events", "clients"]),
+                name="portfolios_importprofile_kind_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(decimal_mark__in=[".", ","]), name="portfolios_importprofile_decimal_mark"
+            ),
+        ]
 
 
 class ImportBatch(TenantModel):
@@ -113,12 +152,17 @@ class ImportBatch(TenantModel):
     file_name = models.CharField(max_length=120)
     sha256 = models.CharField(max_length=64)
     content = models.TextField(blank=True, default="")
+    kind = models.CharField(max_length=16, default="positions")
+    # How the content was read: format, mapping, time_zone, decimal_mark.
+    reading = models.JSONField(default=dict)
     state = models.CharField(max_length=16, default="previewed")
     rows = models.PositiveIntegerField(default=0)
     opened = models.PositiveIntegerField(default=0)
+    appended = models.PositiveIntegerField(default=0)
     unchanged = models.PositiveIntegerField(default=0)
     uploaded_at = models.DateTimeField()
     committed_at = models.DateTimeField(null=True)
+    undone_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -147,6 +191,10 @@ class Position(ClientLinked):
     closed_at = models.DateTimeField(null=True)
     closed_by = models.CharField(max_length=16, blank=True, default="")
     version = models.PositiveIntegerField()
+    # Where its last standing event is, and when the newest of all was recorded: from there the fold goes on.
+    last_effective_at = models.DateTimeField()
+    last_seq = models.BigIntegerField()
+    last_recorded_at = models.DateTimeField()
 
     class Meta:
         constraints = [
@@ -200,25 +248,36 @@ class PositionEvent(ClientLinked):
     price = numeric(null=True)
     amount = numeric(null=True)
     leverage = numeric(null=True)
+    rate = numeric(null=True)
+    # seq of the event of the same position that this one corrects or takes back.
+    replaces_seq = models.BigIntegerField(null=True)
     note = models.CharField(max_length=500, blank=True, default="")
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["firm_id", "seq"], name="portfolios_event_seq"),
+            # An event is corrected once; what corrects the correction names that one.
+            models.UniqueConstraint(
+                fields=["firm_id", "replaces_seq"],
+                condition=Q(replaces_seq__isnull=False),
+                name="portfolios_event_replaced_once",
+            ),
+            models.UniqueConstraint(
+                fields=["firm_id", "position", "effective_at"],
+                condition=Q(kind="funding", source="computed"),
+                name="portfolios_event_funding_once",
+            ),
             models.CheckConstraint(
-                condition=Q(
-                    kind__in=[
-                        "opened",
-                        "increased",
-                        "reduced",
-                        "margin_added",
-                        "margin_removed",
-                        "stop_set",
-                        "closed",
-                        "liquidated",
-                    ]
-                ),
+                condition=Q(kind__in=list(KINDS)),
                 name="portfolios_event_kind_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="voided", replaces_seq__isnull=False) | ~Q(kind="voided"),
+                name="portfolios_event_void_of_something",
+            ),
+            models.CheckConstraint(
+                condition=Q(rate__isnull=True) | Q(rate__gt=-LIMIT, rate__lt=LIMIT),
+                name="portfolios_event_rate_sane",
             ),
             models.CheckConstraint(
                 condition=Q(quantity__isnull=True) | Q(quantity__gt=0, quantity__lt=LIMIT),
@@ -234,5 +293,31 @@ class PositionEvent(ClientLinked):
             ),
         ]
         indexes = [
-            models.Index(fields=["firm_id", "position", "effective_at", "seq"], name="portfolios_event_fold")
+            models.Index(fields=["firm_id", "position", "effective_at", "seq"], name="portfolios_event_fold"),
+            # As of a moment only what was recorded since the last sealed day is folded.
+            models.Index(fields=["firm_id", "recorded_at"], name="portfolios_event_recorded"),
+        ]
+
+
+class PositionAnnotation(ClientLinked):
+    """Append-only: what an advisor thinks of a position; the newest row's tags and conviction are in force."""
+
+    position = models.ForeignKey(Position, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    author = models.ForeignKey(
+        Member, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
+    recorded_at = models.DateTimeField()
+    tags = ArrayField(models.CharField(max_length=40), default=list)
+    conviction = models.PositiveSmallIntegerField(null=True)
+    note = models.CharField(max_length=2000, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(conviction__isnull=True) | Q(conviction__gte=1, conviction__lte=5),
+                name="portfolios_annotation_conviction_known",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["firm_id", "position", "-recorded_at"], name="portfolios_annotation_newest")
         ]

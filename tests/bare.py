@@ -28,16 +28,18 @@ VALUES (gen_random_uuid(), 'binance_usdm', 'BTCUSDT', 'BTC', 'USDT', 'USDT', 'li
 ROWS = """
 INSERT INTO portfolios_portfolio (public_id, client_id, name, created_at)
     SELECT gen_random_uuid(), id, 'Core', now() FROM advisors_client;
-INSERT INTO portfolios_venueaccount (public_id, client_id, venue, label, created_at)
-    SELECT gen_random_uuid(), id, 'binance_usdm', 'Main', now() FROM advisors_client;
+INSERT INTO portfolios_venueaccount (public_id, client_id, venue, label, auto_margin, created_at)
+    SELECT gen_random_uuid(), id, 'binance_usdm', 'Main', false, now() FROM advisors_client;
 INSERT INTO portfolios_ledgerhead (seq) VALUES (2) ON CONFLICT DO NOTHING;
 INSERT INTO portfolios_importbatch (public_id, member_id, file_name, sha256, content, state, rows, opened, unchanged,
-        uploaded_at)
-    SELECT gen_random_uuid(), id, 'a.csv', repeat('0', 64), 'a,b', 'previewed', 1, 0, 0, now()
+        uploaded_at, kind, reading, appended)
+    SELECT gen_random_uuid(), id, 'a.csv', repeat('0', 64), 'a,b', 'previewed', 1, 0, 0, now(), 'positions', '{}', 0
     FROM advisors_member WHERE role = 'advisor';
 INSERT INTO portfolios_position (public_id, client_id, portfolio_id, account_id, instrument_id, external_id, side,
-        quantity, entry_price, isolated_wallet, opened_at, closed_by, version)
-    SELECT gen_random_uuid(), p.client_id, p.id, a.id, i.id, 'P-' || p.client_id, 'long', 1, 100, 10, now(), '', 1
+        quantity, entry_price, isolated_wallet, opened_at, closed_by, version, last_effective_at, last_seq,
+        last_recorded_at)
+    SELECT gen_random_uuid(), p.client_id, p.id, a.id, i.id, 'P-' || p.client_id, 'long', 1, 100, 10, now(), '', 1,
+        now(), 1, now()
     FROM portfolios_portfolio p JOIN portfolios_venueaccount a USING (client_id) CROSS JOIN portfolios_instrument i;
 INSERT INTO portfolios_positionevent (client_id, position_id, seq, kind, effective_at, recorded_at, source, quantity,
         price, note)
@@ -46,6 +48,25 @@ INSERT INTO margin_riskstate (id, client_id, position_version, computed_at, stat
     SELECT id, client_id, 1, now(), 0, 0, 0 FROM portfolios_position;
 INSERT INTO margin_quarantine (id, client_id, position_version, attempts, error, since)
     SELECT id, client_id, 1, 3, 'test', now() FROM portfolios_position;
+INSERT INTO portfolios_positionannotation (client_id, position_id, recorded_at, tags, note)
+    SELECT client_id, id, now(), '{core}', 'kept' FROM portfolios_position;
+INSERT INTO portfolios_importprofile (public_id, member_id, name, kind, venue, fingerprint, mapping, time_zone,
+        decimal_mark, created_at)
+    SELECT gen_random_uuid(), id, 'Desk', 'positions', '', repeat('0', 64), '{}', '', '.', now()
+    FROM advisors_member WHERE role = 'advisor' ORDER BY id LIMIT 1;
+INSERT INTO advisors_formervalue (client_id, subject, subject_key, field, value, until_at)
+    SELECT id, 'client', id, 'name', 'Before', now() FROM advisors_client;
+INSERT INTO advisors_clientprofile (client_id, term, choice, "limit", effective_from, recorded_at, reason)
+    SELECT id, 'risk_tolerance', 'balanced', NULL, current_date, now(), 'test' FROM advisors_client;
+INSERT INTO margin_fundinghead (booked_seq) VALUES (1);
+INSERT INTO margin_sealedday (day, as_of, sealed_at, last_seq, positions, unknown, engine_version)
+    VALUES (current_date, now(), now(), 1, 1, 0, '1');
+INSERT INTO margin_sealedbook (client_id, day, as_of, positions, versions, quantities, entry_prices, isolated_wallets,
+        leverages, stop_prices, opened_ats, last_effective_ats, last_seqs, states, reasons, liquidation_reasons,
+        mark_prices, mark_sequences, priced_ats, position_values, unrealised_pnls, equities, maintenance_margins,
+        margin_ratios, liquidation_prices, bankruptcy_prices, distance_ratios, effective_leverages, max_losses)
+    SELECT id, current_date, now(), '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+        '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}' FROM advisors_client;
 INSERT INTO advisors_exportjob (public_id, member_id, report, state, attempts, rows_written, sha256, bytes_written,
         error, requested_at)
     SELECT gen_random_uuid(), id, 'positions', 'waiting', 0, 0, '', 0, '', now()

@@ -36,14 +36,15 @@ INSERT INTO advisors_client (firm_id, id, public_id, name, reference, created_at
     FROM advisors_firm f, generate_series(1, 50) c;
 INSERT INTO portfolios_portfolio (firm_id, id, client_id, public_id, name, created_at)
     SELECT firm_id, id, id, gen_random_uuid(), 'Portfolio', now() FROM advisors_client;
-INSERT INTO portfolios_venueaccount (firm_id, id, client_id, public_id, venue, label, created_at)
-    SELECT firm_id, id, id, gen_random_uuid(), '{venue}', 'Account', now() FROM advisors_client;
+INSERT INTO portfolios_venueaccount (firm_id, id, client_id, public_id, venue, label, auto_margin, created_at)
+    SELECT firm_id, id, id, gen_random_uuid(), '{venue}', 'Account', false, now() FROM advisors_client;
 INSERT INTO portfolios_position (firm_id, id, client_id, portfolio_id, account_id, public_id, instrument_id,
-    external_id, side, quantity, entry_price, isolated_wallet, opened_at, closed_by, version)
+    external_id, side, quantity, entry_price, isolated_wallet, opened_at, closed_by, version, last_effective_at,
+    last_seq, last_recorded_at)
 SELECT f.id, f.id * 1000000 + k, f.id * 100 + 1 + k % 50, f.id * 100 + 1 + k % 50, f.id * 100 + 1 + k % 50,
     gen_random_uuid(), i.instrument_id, 'P' || k, CASE WHEN k % 2 = 0 THEN 'long' ELSE 'short' END,
     round((v.value / i.price)::numeric, 8), round((i.price * (0.96 + 0.08 * random()))::numeric, 8),
-    round((v.value / (2 + 18 * random()))::numeric, 8), now(), '', 1
+    round((v.value / (2 + 18 * random()))::numeric, 8), now(), '', 1, now(), k, now()
 FROM advisors_firm f CROSS JOIN generate_series(1, {positions}) k
 CROSS JOIN LATERAL (SELECT 1000 + 299000 * random() ^ 3 + 0 * k AS value) v
 JOIN (SELECT instrument_id, price::float8, row_number() OVER (ORDER BY instrument_id) - 1 AS place,

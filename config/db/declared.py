@@ -40,6 +40,7 @@ GLOBAL_TABLES = {
     "advisors_user": Grants(WRITE, WRITE),
     "config_cache": Grants(WRITE, WRITE),
     "portfolios_instrument": Grants(READ, WRITE),
+    "margin_fundingrate": Grants(READ, frozenset({"SELECT", "INSERT", "UPDATE"})),
     "margin_markintake": Grants(frozenset({"INSERT"}), WRITE),
     "margin_markprice": Grants(READ, WRITE),
     "margin_marktick": Grants(READ, frozenset({"SELECT", "INSERT", "DELETE"})),
@@ -50,7 +51,13 @@ GLOBAL_TABLES = {
 NARROWED = {
     FIRM_TABLE: Grants(READ, WRITE),
     "advisors_auditentry": Grants(ADD, ADD),
+    "advisors_clientprofile": Grants(ADD, ADD),
+    "advisors_formervalue": Grants(ADD, ADD),
     "portfolios_positionevent": Grants(ADD, ADD),
+    "portfolios_positionannotation": Grants(ADD, ADD),
+    "margin_fundinghead": Grants(READ, WRITE),
+    "margin_sealedday": Grants(READ, ADD),
+    "margin_sealedbook": Grants(READ, ADD),
     "margin_riskstate": Grants(READ, WRITE),
     "margin_quarantine": Grants(READ, WRITE),
 }
@@ -65,6 +72,9 @@ FIRM_WIDE: dict[str, tuple[str, ...]] = {
     "advisors_exportjob": ("compliance", "system"),
     "portfolios_ledgerhead": ("advisor", "compliance", "system"),
     "portfolios_importbatch": ("advisor", "compliance", "system"),
+    "portfolios_importprofile": ("advisor", "compliance", "system"),
+    "margin_fundinghead": ("advisor", "compliance", "system"),
+    "margin_sealedday": ("advisor", "compliance", "system"),
 }
 
 # Key-like columns of tenant tables that no foreign key ties, because what they name is not behind the wall, or

@@ -48,9 +48,8 @@ WHERE i.venue = ANY(%s) ORDER BY last.sequence DESC LIMIT 1
 """
 OPEN_POSITIONS = """
 SELECT p.public_id, p.external_id, p.side, i.venue, i.symbol, c.reference, a.label, p.quantity, p.entry_price,
-    p.isolated_wallet, p.leverage, p.stop_price, p.opened_at, p.version,
-    (SELECT max(e.effective_at) FROM portfolios_positionevent e
-     WHERE e.firm_id = p.firm_id AND e.position_id = p.id) AS newest_at
+    p.isolated_wallet, p.leverage, p.stop_price, p.opened_at, p.version, p.last_effective_at,
+    p.last_seq
 FROM portfolios_position p
 JOIN portfolios_instrument i ON i.id = p.instrument_id
 JOIN advisors_client c ON c.firm_id = p.firm_id AND c.id = p.client_id
@@ -67,7 +66,10 @@ SELECT t.sequence, i.venue || ' ' || i.symbol, t.price, t.low_price, t.high_pric
 FROM margin_marktick t JOIN portfolios_instrument i ON i.id = t.instrument_id
 WHERE t.source = %s AND t.sequence BETWEEN %s AND %s
 """
-STATE = ("quantity", "entry_price", "isolated_wallet", "leverage", "stop_price", "opened_at", "version")
+STATE = (
+    *("quantity", "entry_price", "isolated_wallet", "leverage", "stop_price", "opened_at", "version"),
+    *("last_effective_at", "last_seq"),
+)
 
 
 class NotADemoFirm(Exception):
@@ -174,7 +176,7 @@ def _held(firm_id: int, row: dict[str, Any]) -> Held:
         client_reference=row["reference"],
         account_label=row["label"],
         state=State(**{name: row[name] for name in STATE}),
-        newest_at=row["newest_at"],
+        newest_at=row["last_effective_at"],
         public_id=row["public_id"],
     )
 

@@ -19,7 +19,8 @@ from portfolios.services.imports import (
     preview_import,
 )
 from portfolios.services.instruments import InstrumentNotFound, load_instruments, read_shipped_instruments
-from portfolios.services.ledger import Opening, PositionChanged, PositionExists, append_event, open_position
+from portfolios.services.ledger import PositionChanged, append_event
+from portfolios.services.opening import Opening, PositionExists, open_position
 
 __all__ = [
     "EventRefused",

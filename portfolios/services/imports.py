@@ -17,7 +17,8 @@ from portfolios.importing import FileRefused, Problem, Problems, decode, parse_p
 from portfolios.models import ImportBatch, Portfolio, VenueAccount
 from portfolios.selectors import BatchNotFound, acting_member_id
 from portfolios.services.bulk import insert_rows
-from portfolios.services.ledger import Opening, Places, fields_of, take_places, values_of
+from portfolios.services.ledger import Places, fields_of, take_places, values_of
+from portfolios.services.opening import Opening
 from portfolios.services.resolving import ResolvedLine, read_accounts, read_portfolios, resolve
 
 SHOWN_LINES = 200
@@ -304,7 +305,7 @@ def _write_positions(new: list[ResolvedLine], openings: list[Opening], places: P
                 "instrument_id": resolved.instrument.id,
                 "external_id": resolved.line.external_id,
                 "side": opening.side,
-                "opened_at": events[0].effective_at,
+                "last_recorded_at": places.recorded_at,
                 **fields_of(fold(events, resolved.instrument.kind)),
             }
         )

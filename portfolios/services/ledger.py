@@ -1,80 +1,65 @@
-"""The ledger: events are appended in the firm's order, and the position's fold is written with them."""
+"""The ledger: events are appended in the firm's order, and each position's fold is written with them."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 
 from advisors import audit
 from advisors.jobs import ring_on_commit
-from portfolios.fold import BadValue, Event, EventRefused, State, fold
+from portfolios.fold import (
+    VOIDED,
+    BadValue,
+    Event,
+    EventRefused,
+    NotReplaceable,
+    State,
+    apply_event,
+    fold,
+    follows,
+)
 from portfolios.importing.positions import CLOCK_SLACK
-from portfolios.models import Portfolio, Position, PositionEvent, VenueAccount
-from portfolios.selectors import AccountNotFound, PortfolioNotFound, PositionNotFound
-from portfolios.services.instruments import Listed, read_instrument_book
+from portfolios.models import Position, PositionEvent
+from portfolios.selectors import PositionNotFound
+from portfolios.services.bulk import insert_rows
 
+# Held until the commit by whoever records: a reader who waits for it exclusively has seen every event recorded so far.
+RECORDING = "SELECT pg_advisory_xact_lock_shared(7307, (app_firm() % 2147483647)::int)"
 # The head is made with a firm's first event. Whoever comes second waits here until the first has committed, so
-# seq has no gap, and recorded_at, read after the wait, rises with it.
+# seq has no gap, and recorded_at, read after the wait, rises with it even where the clock is set back.
 TAKE_PLACES = """
-INSERT INTO portfolios_ledgerhead AS head (seq) VALUES (%s)
-ON CONFLICT (firm_id) DO UPDATE SET seq = head.seq + excluded.seq
-RETURNING seq, clock_timestamp(), app_member()
+INSERT INTO portfolios_ledgerhead AS head (seq, recorded_at) VALUES (%(count)s, clock_timestamp())
+ON CONFLICT (firm_id) DO UPDATE SET seq = head.seq + excluded.seq, recorded_at = CASE WHEN excluded.seq = 0
+    THEN head.recorded_at ELSE greatest(clock_timestamp(), head.recorded_at + interval '1 microsecond') END
+RETURNING seq, CASE WHEN %(count)s > 0 THEN recorded_at ELSE clock_timestamp() END, app_member()
 """
 FOLDED = (
-    "quantity",
-    "entry_price",
-    "isolated_wallet",
-    "leverage",
-    "stop_price",
-    "closed_at",
-    "closed_by",
-    "version",
+    *("quantity", "entry_price", "isolated_wallet", "leverage", "stop_price", "opened_at", "closed_at"),
+    *("closed_by", "version", "last_effective_at", "last_seq"),
 )
-EVENT_COLUMNS = ("kind", "effective_at", "seq", "quantity", "price", "amount", "leverage")
-
-
-class PositionExists(Exception):
-    """The account already has a position with this external id."""
+VALUES = ("quantity", "price", "amount", "leverage", "rate", "replaces_seq")
+EVENT_COLUMNS = ("kind", "effective_at", "seq", *VALUES)
+WRITE_FOLDS = """
+UPDATE portfolios_position p SET last_recorded_at = %(recorded_at)s, quantity = n.quantity,
+    entry_price = n.entry_price, isolated_wallet = n.isolated_wallet, leverage = n.leverage,
+    stop_price = n.stop_price, opened_at = n.opened_at, closed_at = n.closed_at, closed_by = n.closed_by,
+    version = n.version, last_effective_at = n.last_effective_at, last_seq = n.last_seq
+FROM unnest(%(id)s::bigint[], %(quantity)s::numeric[], %(entry_price)s::numeric[], %(isolated_wallet)s::numeric[],
+    %(leverage)s::numeric[], %(stop_price)s::numeric[], %(opened_at)s::timestamptz[], %(closed_at)s::timestamptz[],
+    %(closed_by)s::text[], %(version)s::int[], %(last_effective_at)s::timestamptz[], %(last_seq)s::bigint[])
+    AS n (id, quantity, entry_price, isolated_wallet, leverage, stop_price, opened_at, closed_at, closed_by, version,
+        last_effective_at, last_seq)
+WHERE p.id = n.id
+"""
 
 
 class PositionChanged(Exception):
     """Somebody recorded an event since the position was read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """What a position begins with; without a moment it begins when it is recorded."""
-
-    side: str
-    quantity: Decimal
-    entry_price: Decimal
-    isolated_wallet: Decimal
-    leverage: Decimal | None = None
-    stop_price: Decimal | None = None
-    opened_at: datetime | None = None
-
-    @property
-    def places(self) -> int:
-        return 1 if self.stop_price is None else 2
-
-    def events(self, *, seq: int, recorded_at: datetime) -> list[Event]:
-        """Opened and, where there is a stop, the stop set at the same moment."""
-        at = self.opened_at or recorded_at
-        opened = Event(
-            kind="opened",
-            effective_at=at,
-            seq=seq,
-            quantity=self.quantity,
-            price=self.entry_price,
-            amount=self.isolated_wallet,
-            leverage=self.leverage,
-        )
-        if self.stop_price is None:
-            return [opened]
-        return [opened, Event(kind="stop_set", effective_at=at, seq=seq + 1, price=self.stop_price)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +71,36 @@ class Places:
     member_id: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event to be appended to a position that is there."""
+
+    position_id: int
+    kind: str
+    effective_at: datetime
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    amount: Decimal | None = None
+    leverage: Decimal | None = None
+    rate: Decimal | None = None
+    replaces_seq: int | None = None
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Appended:
+    """What became of a batch: the places taken, and for each event left out its index and the refusal."""
+
+    seqs: list[int] = field(default_factory=list)
+    refused: list[tuple[int, EventRefused]] = field(default_factory=list)
+    recorded_at: datetime | None = None
+
+
 def take_places(count: int) -> Places:
     """Lock the firm's ledger head and take the next places; none only locks it."""
     with connection.cursor() as cursor:
-        cursor.execute(TAKE_PLACES, [count])
+        cursor.execute(RECORDING)
+        cursor.execute(TAKE_PLACES, {"count": count})
         last, recorded_at, member_id = cursor.fetchone()
     return Places(first=last - count + 1, recorded_at=recorded_at, member_id=member_id)
 
@@ -99,12 +110,17 @@ def fields_of(state: State) -> dict[str, Any]:
     return {name: getattr(state, name) for name in FOLDED}
 
 
+def state_of(position: Position) -> State:
+    """The fold as it is stored, from which it can go on."""
+    return State(**{name: getattr(position, name) for name in FOLDED})
+
+
 def values_of(event: Event) -> dict[str, Any]:
     """The columns of an event's row that the event itself decides."""
     return {name: getattr(event, name) for name in EVENT_COLUMNS}
 
 
-def _store_event(position: Position, event: Event, places: Places, *, source: str, note: str) -> None:
+def store_event(position: Position, event: Event, places: Places, *, source: str, note: str) -> None:
     PositionEvent(
         **values_of(event),
         client_id=position.client_id,
@@ -116,20 +132,38 @@ def _store_event(position: Position, event: Event, places: Places, *, source: st
     ).save(force_insert=True)
 
 
-def _check_moment(at: datetime, places: Places) -> datetime:
+def check_moment(at: datetime, places: Places) -> datetime:
     if at > places.recorded_at + CLOCK_SLACK:
         raise BadValue("effective_at", "This moment is in the future.")
     return at
 
 
-def _events_of(position: Position) -> list[Event]:
-    return [Event(**row) for row in PositionEvent.objects.filter(position=position).values(*EVENT_COLUMNS)]
+def _read_events(position_ids: Iterable[int]) -> dict[int, list[Event]]:
+    found: dict[int, list[Event]] = defaultdict(list)
+    rows = PositionEvent.objects.filter(position_id__in=list(position_ids)).order_by("seq")
+    for position_id, *values in rows.values_list("position_id", *EVENT_COLUMNS):
+        found[position_id].append(Event(**dict(zip(EVENT_COLUMNS, values, strict=True))))
+    return found
 
 
-def _fold_with(position: Position, event: Event) -> State:
+def _check_replaces(event: Event, events: list[Event]) -> None:
+    """What is corrected is an event of this very position, and was not corrected before."""
+    if event.replaces_seq is None:
+        if event.kind == VOIDED:
+            raise NotReplaceable("replaces_seq", "Taking back needs the event that is taken back.")
+        return
+    target = next((one for one in events if one.seq == event.replaces_seq), None)
+    if target is None or target.kind == VOIDED:
+        raise NotReplaceable("replaces_seq", "The position has no such event.")
+    if any(one.replaces_seq == target.seq for one in events):
+        raise NotReplaceable("replaces_seq", "This event was corrected or withdrawn before.")
+
+
+def _refold(events: list[Event], event: Event, contract: str) -> State:
     """The fold with the new event in its place; where a later one no longer fits, the refusal says which."""
+    _check_replaces(event, events)
     try:
-        return fold([*_events_of(position), event], position.instrument.kind)
+        return fold([*events, event], contract)
     except EventRefused as refusal:
         stuck = refusal.event
         if stuck is None or stuck.seq == event.seq:
@@ -160,6 +194,9 @@ def append_event(
     quantity: Decimal | None = None,
     price: Decimal | None = None,
     amount: Decimal | None = None,
+    leverage: Decimal | None = None,
+    rate: Decimal | None = None,
+    replaces_seq: int | None = None,
     effective_at: datetime | None = None,
     note: str = "",
     source: str = "form",
@@ -173,11 +210,14 @@ def append_event(
     row = _lock_position(position, expected_version)
     event = Event(
         kind=kind,
-        effective_at=_check_moment(effective_at or places.recorded_at, places),
+        effective_at=check_moment(effective_at or places.recorded_at, places),
         seq=places.first,
         quantity=quantity,
         price=price,
         amount=amount,
+        leverage=leverage,
+        rate=rate,
+        replaces_seq=replaces_seq,
     )
     _fold_and_store(row, event, places, source=source, note=note)
     return event.seq
@@ -186,86 +226,110 @@ def append_event(
 def _fold_and_store(position: Position, event: Event, places: Places, *, source: str, note: str) -> None:
     before = {name: getattr(position, name) for name in FOLDED}
     after = fields_of(_fold_with(position, event))
-    _store_event(position, event, places, source=source, note=note)
-    Position.objects.filter(pk=position.pk).update(**after)
+    store_event(position, event, places, source=source, note=note)
+    Position.objects.filter(pk=position.pk).update(**after, last_recorded_at=places.recorded_at)
     audit.record(
         f"position {event.kind.replace('_', ' ')}",
         object_type="position",
         object_id=position.public_id,
         before=before,
-        after={**after, "seq": event.seq, "effective_at": event.effective_at},
+        after={**after, "seq": event.seq, "effective_at": event.effective_at, "replaces": event.replaces_seq},
     )
     ring_on_commit("recompute")
 
 
-def _find_place(portfolio: UUID, account: UUID) -> tuple[Portfolio, VenueAccount]:
-    """A portfolio and an account of one and the same client."""
-    held_in = Portfolio.objects.filter(public_id=portfolio).first()
-    if held_in is None:
-        raise PortfolioNotFound
-    held_at = VenueAccount.objects.filter(public_id=account, client_id=held_in.client_id).first()
-    if held_at is None:
-        raise AccountNotFound
-    return held_in, held_at
+def _fold_with(position: Position, event: Event) -> State:
+    """From the stored state where the event comes last; from the beginning where it changes what came before."""
+    state = state_of(position)
+    if follows(state, event) and event.kind != VOIDED:
+        return apply_event(state, event, position.instrument.kind)
+    return _refold(_read_events([position.pk])[position.pk], event, position.instrument.kind)
 
 
 @transaction.atomic
-def open_position(
-    *,
-    portfolio: UUID,
-    account: UUID,
-    symbol: str,
-    opening: Opening,
-    external_id: str = "",
-    note: str = "",
-    source: str = "form",
-) -> UUID:
-    """A position with its first events; without an external id it gets one of ours.
+def append_many(news: Sequence[NewEvent], *, source: str, batch_id: int | None = None) -> Appended:
+    """Append many events in a few statements, each at its place; what a fold refuses is left out and returned.
 
-    Raises PortfolioNotFound, AccountNotFound, InstrumentNotFound, PositionExists or fold.EventRefused.
+    The caller records what was done, and raises where one refusal is to undo all.
     """
-    held_in, held_at = _find_place(portfolio, account)
-    instrument = read_instrument_book().find(held_at.venue, symbol)
-    places = take_places(opening.places)
-    events = opening.events(seq=places.first, recorded_at=places.recorded_at)
-    public_id = uuid4()
-    position = Position(
-        public_id=public_id,
-        client_id=held_in.client_id,
-        portfolio=held_in,
-        account=held_at,
-        instrument_id=instrument.id,
-        external_id=external_id or f"own-{public_id.hex[:12]}",
-        side=opening.side,
-        opened_at=_check_moment(events[0].effective_at, places),
-        **fields_of(fold(events, instrument.kind)),
+    appended = Appended()
+    places = take_places(0)
+    positions = _lock_positions({new.position_id for new in news})
+    folds = _Folds(positions, news)
+    rows: list[dict[str, Any]] = []
+    for index, new in enumerate(news):
+        try:
+            event = folds.append(new, seq=places.first + len(rows), places=places)
+        except EventRefused as refusal:
+            appended.refused.append((index, refusal))
+            continue
+        note = {"position_id": new.position_id, "note": new.note, "source": source, "batch_id": batch_id}
+        rows.append({**values_of(event), **note, "client_id": positions[new.position_id].client_id})
+    if rows:
+        taken = take_places(len(rows))
+        appended.recorded_at = taken.recorded_at
+        signed = {"recorded_at": taken.recorded_at, "author_id": taken.member_id}
+        insert_rows("portfolios_positionevent", [{**row, **signed} for row in rows])
+        write_folds(folds.changed, taken.recorded_at)
+        appended.seqs = [row["seq"] for row in rows]
+        ring_on_commit("recompute")
+    return appended
+
+
+def _lock_positions(ids: Iterable[int]) -> dict[int, Position]:
+    found = Position.objects.select_for_update(of=("self",), no_key=True).select_related("instrument")
+    return {row.pk: row for row in found.filter(pk__in=list(ids)).order_by("pk")}
+
+
+class _Folds:
+    """The folds of some positions while events are appended to them, one after the other."""
+
+    def __init__(self, positions: dict[int, Position], news: Sequence[NewEvent]) -> None:
+        self.positions = positions
+        self.changed: dict[int, State] = {}
+        # Whoever cannot go on from where it stands is folded from the beginning: read together, once.
+        begun = {pk: state_of(row) for pk, row in positions.items()}
+        back = {
+            new.position_id
+            for new in news
+            if new.position_id in begun and _goes_back(begun[new.position_id], new)
+        }
+        self.events = _read_events(back)
+        self.added: dict[int, list[Event]] = defaultdict(list)
+        self.states = begun
+
+    def append(self, new: NewEvent, *, seq: int, places: Places) -> Event:
+        position = self.positions.get(new.position_id)
+        if position is None:
+            raise BadValue("position", "There is no such position.")
+        values = {name: getattr(new, name) for name in ("kind", "effective_at", *VALUES)}
+        event = Event(seq=seq, **values)
+        check_moment(event.effective_at, places)
+        state, contract = self.states[new.position_id], position.instrument.kind
+        if follows(state, event) and event.kind != VOIDED:
+            after = apply_event(state, event, contract)
+        else:
+            after = _refold(self._known(new.position_id), event, contract)
+        self.added[new.position_id].append(event)
+        self.states[new.position_id] = self.changed[new.position_id] = after
+        return event
+
+    def _known(self, position_id: int) -> list[Event]:
+        if position_id not in self.events:
+            self.events |= {position_id: [], **_read_events([position_id])}
+        return [*self.events[position_id], *self.added[position_id]]
+
+
+def _goes_back(state: State, new: NewEvent) -> bool:
+    return (
+        new.replaces_seq is not None
+        or new.effective_at < state.last_effective_at
+        or state.closed_by == VOIDED
     )
-    _insert_position(position)
-    for event in events:
-        _store_event(position, event, places, source=source, note=note if event.kind == "opened" else "")
-    _record_opening(position, instrument)
-    return public_id
 
 
-def _insert_position(position: Position) -> None:
-    try:
-        with transaction.atomic():
-            position.save(force_insert=True)
-    except IntegrityError as error:
-        raise PositionExists(position.external_id) from error
-
-
-def _record_opening(position: Position, instrument: Listed) -> None:
-    audit.record(
-        "position opened",
-        object_type="position",
-        object_id=position.public_id,
-        after={
-            "venue": instrument.venue,
-            "symbol": instrument.symbol,
-            "external_id": position.external_id,
-            "side": position.side,
-            **{name: getattr(position, name) for name in FOLDED},
-        },
-    )
-    ring_on_commit("recompute")
+def write_folds(states: dict[int, State], recorded_at: datetime) -> None:
+    """The folds of positions by id, in one statement."""
+    columns: dict[str, Any] = {name: [getattr(state, name) for state in states.values()] for name in FOLDED}
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE_FOLDS, {**columns, "id": list(states), "recorded_at": recorded_at})

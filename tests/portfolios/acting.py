@@ -60,8 +60,11 @@ def assert_is_its_fold(position: Position) -> None:
         "isolated_wallet",
         "leverage",
         "stop_price",
+        "opened_at",
         "closed_at",
         "closed_by",
+        "last_effective_at",
+        "last_seq",
     ):
         assert getattr(position, name) == getattr(state, name), name
     assert position.version == state.version
