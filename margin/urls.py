@@ -2,26 +2,30 @@
 
 from django.urls import path
 
-from margin import views
+from margin.views import clients, home, positions
 
 app_name = "margin"
 urlpatterns = [
-    path("", views.home, name="home"),
-    path("live", views.home_live, name="home_live"),
-    path("ladder.json", views.home_ladder_figure, name="home_ladder_figure"),
-    path("map.json", views.home_map_figure, name="home_map_figure"),
-    path("freshness", views.freshness, name="freshness"),
-    path("clients", views.clients, name="clients"),
-    path("clients/<uuid:public_id>", views.client, name="client"),
-    path("clients/<uuid:public_id>/live", views.client_live, name="client_live"),
-    path("portfolios/<uuid:public_id>", views.portfolio, name="portfolio"),
-    path("portfolios/<uuid:public_id>/live", views.portfolio_live, name="portfolio_live"),
-    path("positions", views.positions, name="positions"),
-    path("positions/live", views.positions_live, name="positions_live"),
-    path("positions/<uuid:public_id>", views.position, name="position"),
-    path("positions/<uuid:public_id>/live", views.position_live, name="position_live"),
-    path("positions/<uuid:public_id>/price.json", views.position_price_figure, name="position_price_figure"),
+    path("", home.home, name="home"),
+    path("live", home.home_live, name="home_live"),
+    path("ladder.json", home.home_ladder_figure, name="home_ladder_figure"),
+    path("map.json", home.home_map_figure, name="home_map_figure"),
+    path("freshness", home.freshness, name="freshness"),
+    path("clients", clients.clients, name="clients"),
+    path("clients/<uuid:public_id>", clients.client, name="client"),
+    path("clients/<uuid:public_id>/live", clients.client_live, name="client_live"),
+    path("portfolios/<uuid:public_id>", clients.portfolio, name="portfolio"),
+    path("portfolios/<uuid:public_id>/live", clients.portfolio_live, name="portfolio_live"),
+    path("positions", positions.positions, name="positions"),
+    path("positions/live", positions.positions_live, name="positions_live"),
+    path("positions/<uuid:public_id>", positions.position, name="position"),
+    path("positions/<uuid:public_id>/live", positions.position_live, name="position_live"),
     path(
-        "positions/<uuid:public_id>/used.json", views.position_history_figure, name="position_history_figure"
+        "positions/<uuid:public_id>/price.json", positions.position_price_figure, name="position_price_figure"
+    ),
+    path(
+        "positions/<uuid:public_id>/used.json",
+        positions.position_history_figure,
+        name="position_history_figure",
     ),
 ]

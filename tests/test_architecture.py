@@ -21,10 +21,10 @@ PLANTED_IMPORTS = {
     "modules": ("advisors/services/people.py", "import advisors.views"),
     "pure": ("margin/engine/solve.py", "import django.db"),
     "fold": ("portfolios/fold.py", "import django.db"),
-    "models": ("margin/views.py", "import margin.models"),
+    "models": ("margin/views/home.py", "import margin.models"),
     "tasks": ("margin/tasks.py", "import celery"),
     "wall": ("config/db/catalogue.py", "import advisors.models"),
-    "doors": ("portfolios/views.py", "import portfolios.venues"),
+    "doors": ("portfolios/views/imports.py", "import portfolios.venues"),
 }
 
 
@@ -275,7 +275,7 @@ PLANTED_FILES: dict[Rule, tuple[str, str]] = {
     inline_imports: ("advisors/x.py", "def f():\n    import os\n"),
     module_name: ("advisors/utils.py", '"""Things."""\n'),
     forbidden_words: ("margin/x.py", "CELERY = {'task_always_eager': True}\n"),
-    scope_openers: ("margin/views.py", "from advisors.scope import open_scope\n"),
+    scope_openers: ("margin/views/home.py", "from advisors.scope import open_scope\n"),
     users: ("advisors/selectors.py", "from advisors.models import Member, User\n"),
 }
 

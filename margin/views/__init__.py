@@ -1,0 +1,1 @@
+"""The pages of risk: home, positions, one position, clients and portfolios."""

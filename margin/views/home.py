@@ -1,0 +1,83 @@
+"""The home page and the age of what every page shows."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET
+
+from advisors.access import page, requires, scope_of_request
+from advisors.roles import Permission, Role
+from advisors.selectors import list_late_stages
+from margin.charts import ladder_figure, risk_map_figure
+from margin.engine.states import describe_states
+from margin.selectors import overview
+from margin.selectors.ladder import get_book_standing
+from margin.selectors.positions import (
+    PositionFilter,
+    list_positions,
+)
+from margin.views.parts import answer_figure, is_advisor, is_unchanged
+
+HOME_ROWS = 20
+NEED_RANKS = (0, 1, 2, 3, 4)
+
+
+@require_GET
+@requires(Permission.VIEW_CLIENT_NAMES)
+def home(request: HttpRequest) -> HttpResponse:
+    scope = scope_of_request(request)
+    if scope is not None and scope.role == Role.ADMIN:
+        return redirect("advisors:people")
+    return page(request, "margin/home.html", _home_context(request))
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def home_live(request: HttpRequest) -> HttpResponse:
+    if is_unchanged(request, overview.get_last_run()):
+        return HttpResponse(status=204)
+    return render(request, "margin/_home_live.html", _home_context(request))
+
+
+def _home_context(request: HttpRequest) -> dict[str, Any]:
+    summary = overview.get_summary()
+    needing = list_positions(PositionFilter(state_ranks=NEED_RANKS), limit=HOME_ROWS)
+    return {
+        "summary": summary,
+        "run_id": summary.run_id,
+        "rows": needing.rows,
+        "more": bool(needing.next_cursor),
+        "worst": needing.rows[0] if needing.rows else None,
+        "meaning": describe_states(),
+        "limit_seconds": settings.MARK_AGE_LIMIT.total_seconds(),
+        "can_edit": is_advisor(request),
+    }
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def home_ladder_figure(request: HttpRequest) -> HttpResponse:
+    return answer_figure(request, ladder_figure(get_book_standing()))
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def home_map_figure(request: HttpRequest) -> HttpResponse:
+    return answer_figure(request, risk_map_figure(get_book_standing()))
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def freshness(request: HttpRequest) -> HttpResponse:
+    """The age of the oldest price in force and the stages that are late: on every page, polled."""
+    found = overview.get_freshness()
+    context = {
+        "age_seconds": found.oldest_mark_age_seconds,
+        "limit_seconds": found.limit_seconds,
+        "stale": found.not_fresh,
+        "total": found.positions,
+        "late": list_late_stages(),
+    }
+    return render(request, "margin/_freshness.html", context)

@@ -1,0 +1,109 @@
+"""The table of positions and the dashboard of one."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from advisors.access import page, requires
+from advisors.roles import Permission
+from margin.charts import price_figure, used_figure
+from margin.engine.states import describe_states
+from margin.forms import PositionFilterForm
+from margin.selectors import overview
+from margin.selectors.explain import explain_liquidation
+from margin.selectors.history import get_history
+from margin.selectors.positions import (
+    BadCursor,
+    PositionNotFound,
+    get_position,
+    list_positions,
+)
+from margin.views.parts import PAGE_ROWS, answer_figure, is_advisor, is_unchanged
+from portfolios.selectors import (
+    list_events,
+)
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def positions(request: HttpRequest) -> HttpResponse:
+    return page(request, "margin/positions.html", _positions_context(request))
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def positions_live(request: HttpRequest) -> HttpResponse:
+    if is_unchanged(request, overview.get_last_run()):
+        return HttpResponse(status=204)
+    return render(request, "margin/_positions_live.html", _positions_context(request))
+
+
+def _positions_context(request: HttpRequest) -> dict[str, Any]:
+    form = PositionFilterForm(request.GET)
+    form.offer_choices()
+    if not form.is_valid():
+        raise Http404
+    try:
+        found = list_positions(form.chosen(), limit=PAGE_ROWS, cursor=form.cleaned_data["after"])
+    except BadCursor as error:
+        raise Http404 from error
+    return {
+        "form": form,
+        "filtered": form.is_filtered,
+        "rows": found.rows,
+        "totals": overview.total_rows(found.rows) if found.rows else None,
+        "next_cursor": found.next_cursor,
+        "show_client": True,
+        "run_id": overview.get_last_run().run_id,
+        "meaning": describe_states(),
+    }
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def position(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    return page(request, "margin/position.html", _position_context(request, public_id))
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def position_live(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    if is_unchanged(request, overview.get_last_run()):
+        return HttpResponse(status=204)
+    return render(request, "margin/_position_live.html", _position_context(request, public_id))
+
+
+def _position_context(request: HttpRequest, public_id: UUID) -> dict[str, Any]:
+    row = _position_or_404(public_id)
+    return {
+        "row": row,
+        "run_id": overview.get_last_run().run_id,
+        "explain": explain_liquidation(row),
+        "events": list_events(row.id),
+        "can_edit": is_advisor(request) and row.closed_at is None,
+        "meaning": describe_states(),
+    }
+
+
+def _position_or_404(public_id: UUID) -> Any:
+    try:
+        return get_position(public_id)
+    except PositionNotFound as error:
+        raise Http404 from error
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def position_price_figure(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    row = _position_or_404(public_id)
+    return answer_figure(request, price_figure(row, get_history(row)))
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def position_history_figure(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    row = _position_or_404(public_id)
+    return answer_figure(request, used_figure(row, get_history(row)))

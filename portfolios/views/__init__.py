@@ -1,0 +1,1 @@
+"""Pages on which advisors change their book: portfolios and accounts, positions and events, imports."""
