@@ -23,8 +23,11 @@ class MarkPrice(models.Model):
 
 
 class MarkTick(models.Model):
-    """Global, append-only: every mark taken in, with the worst prices since the one before."""
+    """Global, append-only, by month: every mark taken in, with the worst prices since the one before."""
 
+    # A feed that begins to count anew is heard again. In this order the key also finds the mark of a moment, and in
+    # the database it carries when that was received, and the price.
+    pk = models.CompositePrimaryKey("instrument", "source_at", "sequence", "source")
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, db_index=False)
     source = models.CharField(max_length=32)
     sequence = models.BigIntegerField()
@@ -36,12 +39,38 @@ class MarkTick(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["instrument", "source", "sequence"], name="margin_marktick_once"),
             positive("margin_marktick", "price"),
             positive("margin_marktick", "low_price"),
             positive("margin_marktick", "high_price"),
         ]
-        indexes = [models.Index(fields=["instrument", "source_at"], name="margin_marktick_history")]
+
+
+class MarkCandle(models.Model):
+    """Global, append-only, by month: a minute of old ticks; what was received on another day has one of its own."""
+
+    pk = models.CompositePrimaryKey(
+        "instrument", "minute_at", "closed_at", "sequence", "source", "received_at"
+    )
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, db_index=False)
+    minute_at = models.DateTimeField()
+    open_price = numeric()
+    high_price = numeric()
+    low_price = numeric()
+    close_price = numeric()
+    ticks = models.IntegerField()
+    # Of the minute's last tick.
+    source = models.CharField(max_length=32)
+    sequence = models.BigIntegerField()
+    closed_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            positive("margin_markcandle", "open_price"),
+            positive("margin_markcandle", "high_price"),
+            positive("margin_markcandle", "low_price"),
+            positive("margin_markcandle", "close_price"),
+        ]
 
 
 class MarkIntake(models.Model):

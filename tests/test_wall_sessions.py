@@ -235,6 +235,8 @@ GLOBAL_WRITES = (
     "margin_tier",
     "margin_markprice",
     "margin_marktick",
+    "margin_markcandle",
+    "margin_fundingrate",
     "advisors_heartbeat",
     "django_migrations",
 )

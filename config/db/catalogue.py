@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 from config.db.declared import (
     ADMINS_TOO,
@@ -14,7 +15,9 @@ from config.db.declared import (
     FUNCTIONS,
     GLOBAL_TABLES,
     MIGRATE,
+    MONTHLY,
     NARROWED,
+    NOTHING,
     OWNER,
     PINNED_PATHS,
     ROLES_RULE,
@@ -39,6 +42,9 @@ COMMANDS = {"a": "INSERT", "w": "UPDATE", "d": "DELETE"}
 # A function called once a statement: the server prints it inside a sub-select of its own.
 ONCE_A_STATEMENT = re.compile(r"\( SELECT app_(?:firm|member|role)\(\) AS app_(?:firm|member|role)\)")
 CALL = re.compile(r"\b([a-z_][a-z0-9_.]*)\(")
+# As the server prints the bounds of a partition, in the time zone of whoever asks.
+MOMENT = r"\('(\d{4}-\d\d-\d\d [\d:+-]+)'\)"
+BOUNDS = re.compile(f"FOR VALUES FROM {MOMENT} TO {MOMENT}")
 # The most that web and worker may do with what holds the tables, and with tables not made yet.
 CONTAINER_GRANTS = {
     "Database": frozenset({"CONNECT"}),
@@ -60,6 +66,7 @@ def judge(facts: Facts) -> Iterator[str]:
     for relation in facts.relations:
         subject = f"{KINDS[relation.kind]} {relation.name}"
         yield from _judge_relation(subject, relation)
+        yield from _judge_partition(subject, relation)
         yield from _judge_grants(subject, relation)
         if _is_tenant(relation):
             yield from _judge_tenant(subject, relation, tenants)
@@ -90,6 +97,29 @@ def _judge_relation(subject: str, relation: Relation) -> Iterator[str]:
     yield from (f"{subject}: rule {name} is not part of the wall." for name in relation.rules)
 
 
+def _judge_partition(subject: str, relation: Relation) -> Iterator[str]:
+    column = MONTHLY.get(relation.root)
+    if relation.bounds is None:
+        expected = column and f"RANGE ({column})"
+        if relation.divided_by != expected:
+            yield f"{subject} is divided by {relation.divided_by or 'nothing'} and not by {expected or 'nothing'}."
+    elif column is None:
+        yield f"{subject} is a partition of {relation.root}, which is not in the list of tables kept by month."
+    elif relation.divided_by or _name_of_month(relation) != relation.name:
+        yield f"{subject} does not hold the month it is named after."
+
+
+def _name_of_month(relation: Relation) -> str | None:
+    """What a partition with these bounds is called; None where they are not those of a month."""
+    bounds = BOUNDS.fullmatch(relation.bounds or "")
+    if bounds is None:
+        return None
+    start, end = (datetime.fromisoformat(moment).astimezone(UTC) for moment in bounds.groups())
+    following = (start + timedelta(days=31)).replace(day=1)
+    whole = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0) == start and end == following
+    return f"{relation.root}_{start:%Y_%m}" if whole else None
+
+
 def _judge_global(subject: str, relation: Relation, tenants: set[str]) -> Iterator[str]:
     for key in relation.foreign_keys:
         if key.target in tenants:
@@ -99,6 +129,9 @@ def _judge_global(subject: str, relation: Relation, tenants: set[str]) -> Iterat
 def _allowed_grants(relation: Relation) -> Grants:
     if relation.kind == "S":
         return Grants(frozenset({"USAGE"}), frozenset({"USAGE"}))
+    if relation.bounds is not None:
+        # Named directly, a partition is not held by the rules of its table.
+        return Grants(NOTHING, NOTHING)
     return GLOBAL_TABLES.get(relation.root) or NARROWED.get(relation.root) or Grants(WRITE, WRITE)
 
 

@@ -41,11 +41,15 @@ GLOBAL_TABLES = {
     "config_cache": Grants(WRITE, WRITE),
     "portfolios_instrument": Grants(READ, WRITE),
     "margin_fundingrate": Grants(READ, frozenset({"SELECT", "INSERT", "UPDATE"})),
+    "margin_markcandle": Grants(READ, frozenset({"SELECT", "INSERT", "DELETE"})),
     "margin_markintake": Grants(frozenset({"INSERT"}), WRITE),
     "margin_markprice": Grants(READ, WRITE),
     "margin_marktick": Grants(READ, frozenset({"SELECT", "INSERT", "DELETE"})),
     "margin_tier": Grants(READ, WRITE),
 }
+
+# Tables kept in one partition a month, and the column that says which; no other table has partitions.
+MONTHLY = {"margin_marktick": "source_at", "margin_markcandle": "minute_at"}
 
 # Tenant tables that grant less than reading and writing.
 NARROWED = {
@@ -108,11 +112,15 @@ FUNCTIONS: dict[str, frozenset[str]] = {
     "app_role()": BOTH,
     "app_create_client(uuid,text,text)": frozenset({WEB}),
     "app_authenticate_token(bytea)": frozenset({WEB}),
+    "app_ensure_partitions(date,date)": frozenset({WORKER}),
 }
 BODIES: dict[str, str] = dict(
     re.findall(
         r"CREATE FUNCTION (\w+)\([^$]*?AS\s*\$\$(.*?)\$\$",
-        functions.SCOPE_FUNCTIONS + functions.CREATE_CLIENT + functions.AUTHENTICATE,
+        functions.SCOPE_FUNCTIONS
+        + functions.CREATE_CLIENT
+        + functions.AUTHENTICATE
+        + functions.ENSURE_PARTITIONS,
         re.DOTALL,
     )
 )

@@ -50,7 +50,10 @@ class Policy:
 
 @dataclass(slots=True)
 class Relation:
-    """A table, view, materialised view, foreign table or sequence; root is the topmost table of a partition."""
+    """A table, view, materialised view, foreign table or sequence; root is the topmost table of a partition.
+
+    divided_by is the key of a table with partitions, bounds what a partition holds.
+    """
 
     schema: str
     name: str
@@ -60,6 +63,8 @@ class Relation:
     forced: bool
     options: frozenset[str]
     root: str
+    divided_by: str | None
+    bounds: str | None
     grants: Grantees
     columns: dict[str, Column] = field(default_factory=dict)
     unique_keys: list[UniqueKey] = field(default_factory=list)
@@ -103,7 +108,8 @@ class Facts:
 RELATIONS = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, pg_get_userbyid(c.relowner)::text,
     c.relrowsecurity, c.relforcerowsecurity, coalesce(c.reloptions, '{}')::text[],
-    coalesce(r.relname, c.relname)::text, coalesce(c.relacl,
+    coalesce(r.relname, c.relname)::text, CASE c.relkind WHEN 'p' THEN pg_get_partkeydef(c.oid) END,
+    pg_get_expr(c.relpartbound, c.oid), coalesce(c.relacl,
         acldefault(CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END, c.relowner))::text[]
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_class r ON c.relispartition AND r.oid = pg_partition_root(c.oid)
@@ -207,8 +213,8 @@ def _grantees(entries: list[str]) -> Grantees:
 
 def _read_relations(cursor: Cursor) -> dict[int, Relation]:
     relations = {
-        oid: Relation(*(*head, frozenset(options), root, _grantees(acl)))
-        for oid, *head, options, root, acl in _rows(cursor, RELATIONS)
+        oid: Relation(*(*head, frozenset(options), root, divided_by, bounds, _grantees(acl)))
+        for oid, *head, options, root, divided_by, bounds, acl in _rows(cursor, RELATIONS)
     }
 
     def each(query: str) -> Iterator[tuple[Any, ...]]:

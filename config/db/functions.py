@@ -75,3 +75,43 @@ REVOKE EXECUTE ON FUNCTION app_authenticate_token(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION app_authenticate_token(bytea) TO bulkhead_web;
 """
 DROP_AUTHENTICATE = "DROP FUNCTION app_authenticate_token(bytea);"
+
+# History is kept by month. A partition is made beside its table and then attached, so that nobody who reads or writes
+# the table waits; it is reached through the table alone, whose grants and rules hold for it.
+ENSURE_PARTITIONS = """
+CREATE FUNCTION app_ensure_partitions(first_day date, last_day date) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    latest timestamp := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') + interval '4 months';
+    parent text;
+    month timestamp;
+    bound CONSTANT text := 'YYYY-MM-DD "00:00:00+00"';
+    part text;
+    made int := 0;
+BEGIN
+    IF (first_day >= '2000-01-01' AND last_day < latest + interval '1 month') IS NOT TRUE THEN
+        RAISE EXCEPTION 'partitions are made from 2000-01 to %, not from % to %',
+            to_char(latest, 'YYYY-MM'), first_day, last_day USING ERRCODE = '22023';
+    END IF;
+    PERFORM pg_advisory_xact_lock(7309, 0);
+    FOREACH parent IN ARRAY ARRAY['margin_marktick', 'margin_markcandle'] LOOP
+        FOR month IN SELECT generate_series(
+            date_trunc('month', first_day::timestamp), date_trunc('month', last_day::timestamp), '1 month')
+        LOOP
+            part := parent || to_char(month, '_YYYY_MM');
+            -- Asked of the table itself: what a session remembers of a name may be older than the lock.
+            CONTINUE WHEN EXISTS (
+                SELECT FROM pg_class WHERE relname = part AND relnamespace = 'public'::regnamespace);
+            EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', part, parent);
+            EXECUTE format('REVOKE ALL ON public.%I FROM bulkhead_web, bulkhead_worker', part);
+            EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
+                parent, part, to_char(month, bound), to_char(month + interval '1 month', bound));
+            made := made + 1;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END $$;
+REVOKE EXECUTE ON FUNCTION app_ensure_partitions(date, date) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION app_ensure_partitions(date, date) TO bulkhead_worker;
+"""
+DROP_ENSURE_PARTITIONS = "DROP FUNCTION app_ensure_partitions(date, date);"

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from advisors.jobs import ring_on_commit
+from margin.services.history import EARLIEST, make_partitions, month_of
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +24,12 @@ LARGEST_SEQUENCE = 2**63 - 1
 TICKS_PER_STATEMENT = 5_000
 INTAKE_PER_TRANSACTION = 5_000
 
+# The lock is held until the commit: who holds it alone has seen every mark received so far. With it comes which of the
+# months have no partition yet.
+RECEIVING = """
+SELECT pg_advisory_xact_lock_shared(7308, 0), ARRAY(SELECT month FROM unnest(%s::date[]) AS given (month)
+    WHERE to_regclass('margin_marktick' || to_char(month, '_YYYY_MM')) IS NULL)
+"""
 KNOWN = """
 SELECT i.venue, i.symbol, m.price, m.source_at
 FROM unnest(%s::text[], %s::text[]) AS named (venue, symbol)
@@ -39,15 +46,16 @@ WITH given AS (
 ), kept AS (
     INSERT INTO margin_marktick
         (instrument_id, source, sequence, price, low_price, high_price, source_at, received_at)
-    SELECT *, clock_timestamp() FROM given ORDER BY instrument_id, source, sequence
-    ON CONFLICT (instrument_id, source, sequence) DO NOTHING
+    SELECT *, (SELECT clock_timestamp()) FROM given ORDER BY instrument_id, source_at, sequence, source
+    ON CONFLICT (instrument_id, source_at, sequence, source) DO NOTHING
     RETURNING instrument_id, price, source, sequence, source_at, received_at
 ), moved AS (
     INSERT INTO margin_markprice AS mark (instrument_id, price, source, sequence, source_at, received_at)
-    SELECT DISTINCT ON (instrument_id) * FROM kept ORDER BY instrument_id, source_at DESC, sequence DESC
+    SELECT DISTINCT ON (instrument_id) * FROM kept
+    ORDER BY instrument_id, source_at DESC, sequence DESC, source DESC
     ON CONFLICT (instrument_id) DO UPDATE SET price = excluded.price, source = excluded.source,
         sequence = excluded.sequence, source_at = excluded.source_at, received_at = excluded.received_at
-    WHERE (excluded.source_at, excluded.sequence) > (mark.source_at, mark.sequence)
+    WHERE (excluded.source_at, excluded.sequence, excluded.source) > (mark.source_at, mark.sequence, mark.source)
     RETURNING instrument_id
 )
 SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM moved)
@@ -110,9 +118,10 @@ class _Last:
 def ingest_marks(ticks: Sequence[MarkIn]) -> MarksTaken:
     """Keep the ticks and move the marks, all in one transaction; a tick that cannot be true is left out and counted."""
     taken = MarksTaken()
+    latest = timezone.now() + FUTURE_TOLERANCE
     with transaction.atomic(), connection.cursor() as cursor:
+        _begin_receiving(cursor, ticks, latest)
         known = _read_known(cursor, ticks)
-        latest = timezone.now() + FUTURE_TOLERANCE
         good = []
         for index, tick in enumerate(ticks):
             problem = _refuse(tick, known.get((tick.venue, tick.symbol)), latest)
@@ -141,6 +150,14 @@ def take_in_posted_marks() -> int:
         rows += len(posted)
         if len(posted) < INTAKE_PER_TRANSACTION:
             return rows
+
+
+def _begin_receiving(cursor: Any, ticks: Sequence[MarkIn], latest: datetime) -> None:
+    months = {month_of(tick.source_at) for tick in ticks if _refuse_time(tick, latest) is None}
+    cursor.execute(RECEIVING, [sorted(months)])
+    missing = cursor.fetchone()[1]
+    if missing:
+        make_partitions(missing)
 
 
 def _read_known(cursor: Any, ticks: Sequence[MarkIn]) -> dict[tuple[str, str], _Last]:
@@ -188,6 +205,8 @@ def _refuse_prices(tick: MarkIn) -> Problem | None:
 def _refuse_time(tick: MarkIn, latest: datetime) -> Problem | None:
     if tick.source_at.tzinfo is None:
         return "source_at", "without a time zone"
+    if tick.source_at < EARLIEST:
+        return "source_at", "before the year 2000"
     return ("source_at", "in the future") if tick.source_at > latest else None
 
 

@@ -50,6 +50,7 @@ def test_every_declared_name_exists(database: str) -> None:
     assert {table for table, _ in declared.UNTIED_COLUMNS} <= tables
     assert {function.signature for function in facts.functions} == set(declared.FUNCTIONS)
     assert {function.name for function in facts.functions} == set(declared.BODIES)
+    assert {r.name for r in facts.relations if r.divided_by} == set(declared.MONTHLY)
     assert not set(declared.GLOBAL_TABLES) & (set(declared.FIRM_WIDE) | set(declared.NARROWED))
 
 

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from datetime import timezone as timezone_of
 from decimal import Decimal
 
 import pytest
@@ -19,6 +20,7 @@ from portfolios.services import load_instruments
 from tests.conftest import signed_in_as
 
 VENUE = "binance_usdm"
+EAST, WEST = timezone_of(timedelta(hours=14)), timezone_of(timedelta(hours=-12))
 HEADER = "venue,symbol,source,sequence,price,low_price,high_price,source_at"
 
 
@@ -109,6 +111,15 @@ def test_same_sequence_of_another_source_is_another_mark(feed):
     assert ingest_marks([feed(), feed(source="backup")]).kept == 2
 
 
+def test_feed_that_begins_to_count_anew_is_heard(feed):
+    second = timedelta(seconds=1)
+    ingest_marks([feed(1, "50001"), feed(2, "50002", second)])
+    again = ingest_marks([feed(1, "50011", 2 * second), feed(2, "50012", 3 * second)])
+    assert (again.kept, again.duplicates, again.moved) == (2, 0, 1)
+    assert (btc().price, btc().sequence) == (50012, 2)
+    assert ingest_marks([feed(1, "50011", 2 * second)]).duplicates == 1
+
+
 def test_late_mark_is_kept_and_moves_nothing_back(feed):
     second = timedelta(seconds=1)
     ingest_marks([feed(5, "50005", 5 * second)])
@@ -163,6 +174,10 @@ def test_unknown_instruments_are_counted_and_bring_no_rows(feed):
         ({"source": "x" * 33}, "source", "must have 1 to 32 characters"),
         ({"source_at": datetime(2026, 1, 1)}, "source_at", "without a time zone"),  # noqa: DTZ001
         ({"source_at": datetime(9999, 1, 1, tzinfo=UTC)}, "source_at", "in the future"),
+        ({"source_at": datetime(9999, 12, 31, 23, 59, tzinfo=WEST)}, "source_at", "in the future"),
+        # Seconds taken for milliseconds.
+        ({"source_at": datetime(1970, 1, 20, tzinfo=UTC)}, "source_at", "before the year 2000"),
+        ({"source_at": datetime(1, 1, 1, tzinfo=EAST)}, "source_at", "before the year 2000"),
     ],
 )
 def test_impossible_mark_is_refused_alone(feed, changes, column, reason):
@@ -209,7 +224,7 @@ def test_number_of_statements_does_not_grow_with_the_marks(feed):
         with CaptureQueriesContext(connection) as seen:
             assert ingest_marks([feed(sequence, symbol=symbol) for symbol in chosen]).kept == len(chosen)
         counts.append(len([query for query in seen if "margin_mark" in query["sql"]]))
-    assert counts == [2, 2]
+    assert counts == [3, 3]
 
 
 def test_batch_longer_than_a_statement_is_taken_in_whole(feed, monkeypatch):
