@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -14,6 +15,7 @@ from django.urls import reverse
 from rest_framework.permissions import BasePermission
 
 from advisors import selectors
+from advisors.moment import PARAMETER, BadMoment, as_of_query, has_past, moment_shown
 from advisors.roles import Permission, may
 from advisors.scope import Scope
 
@@ -30,6 +32,10 @@ NAVIGATION = (
     ("advisors:exports", "Exports", "file-export", Permission.EXPORT),
     ("advisors:people", "People", "user-cog", Permission.MANAGE_PEOPLE),
 )
+# Those of them that can be read as of a past moment, and therefore stay in it.
+WITH_PAST = frozenset({"margin:home", "margin:positions", "margin:clients"})
+# What of a page's query does not outlive a change of its moment: the place in a list, and what was last seen of it.
+OF_ONE_MOMENT = frozenset({PARAMETER, "after", "v"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,19 @@ class NavItem:
     label: str
     icon: str
     current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Of a page that can be read as of a moment: which it shows, and how to ask it for another."""
+
+    moment: datetime | None
+    path: str
+    kept: tuple[tuple[str, str], ...]
+
+    @property
+    def now_url(self) -> str:
+        return f"{self.path}?{urlencode(self.kept)}" if self.kept else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,7 @@ class Frame:
     demo: bool
     nav: tuple[NavItem, ...]
     late: tuple[selectors.LateStage, ...]
+    past: Past | None
 
 
 def scope_of_request(request: HttpRequest) -> Scope | None:
@@ -65,14 +85,27 @@ def member_scope(request: HttpRequest) -> Scope:
     return scope
 
 
-def _navigation(role: str, path: str) -> tuple[NavItem, ...]:
+def _navigation(role: str, path: str, moment: datetime | None) -> tuple[NavItem, ...]:
     items = []
     for name, label, icon, permission in NAVIGATION:
         if may(role, permission):
             url = reverse(name)
             current = path == url or (url != "/" and path.startswith(url + "/"))
-            items.append(NavItem(url=url, label=label, icon=icon, current=current))
+            kept = url if moment is None or name not in WITH_PAST else f"{url}?{as_of_query(moment)}"
+            items.append(NavItem(url=kept, label=label, icon=icon, current=current))
     return tuple(items)
+
+
+def _past_of(request: HttpRequest) -> Past | None:
+    if not has_past(request):
+        return None
+    kept = [
+        (name, value)
+        for name, values in request.GET.lists()
+        for value in values
+        if value and name not in OF_ONE_MOMENT
+    ]
+    return Past(moment=moment_shown(request), path=request.path, kept=tuple(kept))
 
 
 def build_frame(request: HttpRequest, scope: Scope) -> Frame:
@@ -85,8 +118,9 @@ def build_frame(request: HttpRequest, scope: Scope) -> Frame:
         firm_name=who.firm_name,
         role=scope.role,
         demo=who.is_demo,
-        nav=_navigation(scope.role, request.path),
+        nav=_navigation(scope.role, request.path, moment_shown(request)),
         late=selectors.list_late_stages(),
+        past=_past_of(request),
     )
 
 
@@ -125,7 +159,10 @@ def requires(permission: Permission) -> Callable[[View[P, Answer]], View[P, Answ
                 return sign_in_first(request)
             if not may(scope.role, permission):
                 raise PermissionDenied
-            return view(request, *args, **kwargs)
+            try:
+                return view(request, *args, **kwargs)
+            except BadMoment as error:
+                return render(request, "400.html", {"reason": str(error)}, status=400)
 
         return guarded
 

@@ -18,8 +18,8 @@ from advisors import audit
 from advisors.models import Member, User
 from advisors.scope import Scope, open_scope
 
-# What a token is for: it reads as a member, or it posts marks and reads nothing.
-READ, INGEST = "read", "ingest"
+# What a token is for: it reads as a member, it also records as an advisor, or it posts marks and reads nothing.
+READ, WRITE, INGEST = "read", "write", "ingest"
 TOKEN_MARK = "bkh_"  # noqa: S105  # what every token begins with, so that scanners find lost ones
 EMAIL_CONSTRAINT = "advisors_user_email_unique"
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from rest_framework.views import APIView
 
 from advisors.access import member_scope
 from advisors.exports import plain_float
+from advisors.moment import BadMoment, check_moment
 from advisors.roles import Permission
 from advisors.tokens import AUTHENTICATION
 
@@ -71,7 +73,37 @@ class NoQuery(StrictSerializer):
     """For what takes no parameters."""
 
 
-class ListQuery(StrictSerializer):
+class ZonedTime(serializers.DateTimeField):
+    """A time with its zone; one without could be any of several."""
+
+    def enforce_timezone(self, value: Any) -> Any:
+        if value.tzinfo is None:
+            raise serializers.ValidationError(
+                "a time with its zone is expected, such as 2026-01-31T09:00:00Z"
+            )
+        return super().enforce_timezone(value)
+
+
+class PastMoment(ZonedTime):
+    """A moment to answer as of."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        try:
+            return check_moment(super().to_internal_value(value))
+        except BadMoment as error:
+            raise serializers.ValidationError(str(error)) from error
+
+
+class MomentQuery(StrictSerializer):
+    as_of = PastMoment(
+        required=False,
+        default=None,
+        help_text="Answer as it was known at this moment: what was recorded or received later is left out. "
+        "Without it: now.",
+    )
+
+
+class ListQuery(MomentQuery):
     limit = serializers.IntegerField(
         required=False, default=100, min_value=1, max_value=MAX_ROWS, help_text="Rows to a page."
     )
@@ -174,14 +206,3 @@ class PositiveDecimal(serializers.Field[Any, Any, Any, Any]):
         if value == 0:
             raise serializers.ValidationError("must be above 0")
         return value
-
-
-class ZonedTime(serializers.DateTimeField):
-    """A time with its zone; one without could be any of several."""
-
-    def enforce_timezone(self, value: Any) -> Any:
-        if value.tzinfo is None:
-            raise serializers.ValidationError(
-                "a time with its zone is expected, such as 2026-01-31T09:00:00Z"
-            )
-        return super().enforce_timezone(value)

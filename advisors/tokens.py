@@ -1,4 +1,4 @@
-"""Who calls the API: the bearer of a token, or a signed-in browser, which only reads."""
+"""Who calls the API: the bearer of a token, or a signed-in browser, which only reads; who of them may write."""
 
 from typing import Any
 
@@ -7,9 +7,12 @@ from django.db import connection
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from advisors.accounts import READ, TOKEN_MARK, digest_of, scope_of
+from advisors.access import scope_of_request
+from advisors.accounts import READ, TOKEN_MARK, WRITE, digest_of, scope_of
+from advisors.roles import Permission, may
 from advisors.scope import Scope, enter_scope, origin
 
 MAX_HEADER_LENGTH = 128
@@ -40,7 +43,7 @@ class TokenAuthentication(BaseAuthentication):
         if row is None:
             raise AuthenticationFailed("the token is unknown, expired or revoked")
         purpose, firm_id, member_id, role = row
-        if purpose == READ:
+        if purpose in {READ, WRITE}:
             _act_as(request, Scope(firm_id, member_id, role))
         return None, purpose
 
@@ -65,6 +68,14 @@ class SessionReads(BaseAuthentication):
 
 
 AUTHENTICATION = (TokenAuthentication, SessionReads)
+
+
+class MayRecord(BasePermission):
+    """A token made for writing, while its member may still edit the book."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        scope = scope_of_request(request._request)  # noqa: SLF001  # the one the authenticator entered
+        return request.auth == WRITE and scope is not None and may(scope.role, Permission.EDIT_BOOK)
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

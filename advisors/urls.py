@@ -1,4 +1,4 @@
-"""Addresses of people, clients and exports."""
+"""Addresses of people, clients, profiles and exports."""
 
 from django.urls import path
 
@@ -8,6 +8,8 @@ app_name = "advisors"
 urlpatterns = [
     path("clients/new", views.client_new, name="client_new"),
     path("clients/<uuid:public_id>/edit", views.client_edit, name="client_edit"),
+    path("clients/<uuid:public_id>/profile", views.client_profile, name="client_profile"),
+    path("clients/<uuid:public_id>/profile/change", views.client_term, name="client_term"),
     path("people", views.people, name="people"),
     path("people/new", views.member_new, name="member_new"),
     path("people/<uuid:public_id>/suspend", views.member_suspend, name="member_suspend"),

@@ -1,5 +1,6 @@
 """Pages of people, clients and exports."""
 
+from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -13,8 +14,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from advisors import accounts, audit, selectors, services
 from advisors.access import member_scope, page, requires
-from advisors.forms import AssignmentForm, ClientForm, ExportForm, MemberForm
-from advisors.roles import Permission
+from advisors.forms import AssignmentForm, ClientForm, ExportForm, MemberForm, TermForm
+from advisors.moment import moment_of
+from advisors.roles import Permission, may
+from advisors.terms import TERMS
 
 
 def _posted(request: HttpRequest) -> QueryDict | None:
@@ -39,10 +42,7 @@ def client_new(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @requires(Permission.EDIT_BOOK)
 def client_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    try:
-        client = selectors.get_client(public_id)
-    except selectors.ClientNotFound as error:
-        raise Http404 from error
+    client = _client_or_404(public_id)
     form = ClientForm(_posted(request), initial={"name": client.name, "reference": client.reference})
     if form.is_valid():
         try:
@@ -62,6 +62,56 @@ def _client_form(request: HttpRequest, form: ClientForm, client: selectors.Clien
         {"form": form, "client": client, "back_url": back},
         status=422 if form.errors else 200,
     )
+
+
+def _client_or_404(public_id: UUID, moment: datetime | None = None) -> selectors.ClientRow:
+    try:
+        return selectors.get_client(public_id, as_of=moment)
+    except selectors.ClientNotFound as error:
+        raise Http404 from error
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def client_profile(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    moment = moment_of(request)
+    may_edit = may(member_scope(request).role, Permission.EDIT_BOOK)
+    context = {
+        "client": _client_or_404(public_id, moment),
+        "profile": selectors.get_profile(public_id, as_of=moment),
+        "can_edit": may_edit and moment is None,
+    }
+    return page(request, "advisors/profile.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@requires(Permission.EDIT_BOOK)
+def client_term(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    client = _client_or_404(public_id)
+    term = TERMS.get(request.GET.get("term", "risk_tolerance"))
+    if term is None:
+        raise Http404
+    current = selectors.get_profile(public_id).current(term.key)
+    initial: dict[str, object] = {"effective_from": selectors.get_today()}
+    if current is not None:
+        initial |= {"choice": current.choice, "limit": current.number}
+    form = TermForm(_posted(request), term=term, initial=initial)
+    if form.is_valid():
+        try:
+            services.set_profile_term(client=public_id, term=term.key, **form.cleaned_data)
+        except services.TermRefused as refusal:
+            form.add_error(refusal.field, refusal.message)
+        else:
+            return redirect("advisors:client_profile", public_id)
+    context = {
+        "form": form,
+        "client": client,
+        "term": term,
+        "terms": TERMS.values(),
+        "current": current,
+        "back_url": reverse("advisors:client_profile", args=[public_id]),
+    }
+    return page(request, "advisors/profile_term_form.html", context, status=422 if form.errors else 200)
 
 
 @require_GET

@@ -22,6 +22,8 @@ COLUMNS = (
     Column("amount", "amount", "number"),
     Column("settle_asset", "amount_asset"),
     Column("leverage", "leverage", "number"),
+    Column("rate", "rate", "number"),
+    Column("replaces_seq", "replaces_seq", "number"),
     Column("source", "source"),
     Column("author_name", "author"),
     Column("batch_file", "import_file"),

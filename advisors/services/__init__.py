@@ -1,4 +1,4 @@
-"""Writes of firms, people, clients, assignments and exports; each records what it did."""
+"""Writes of firms, people, clients, profiles, assignments and exports; each records what it did."""
 
 from advisors.services.exports import TooManyExports, UnknownReport, export_path, request_export, run_exports
 from advisors.services.people import (
@@ -18,7 +18,14 @@ from advisors.services.people import (
     end_assignment,
     set_member_suspended,
 )
-from advisors.services.tokens import TokenNotFound, create_ingest_token, create_read_token, revoke_token
+from advisors.services.profiles import TermRefused, set_profile_term
+from advisors.services.tokens import (
+    TokenNotFound,
+    create_ingest_token,
+    create_read_token,
+    create_write_token,
+    revoke_token,
+)
 
 __all__ = [
     "LastAdmin",
@@ -29,6 +36,7 @@ __all__ = [
     "OtherFirm",
     "OwnAccount",
     "ReferenceTaken",
+    "TermRefused",
     "TokenNotFound",
     "TooManyExports",
     "UnknownReport",
@@ -38,6 +46,7 @@ __all__ = [
     "create_firm",
     "create_ingest_token",
     "create_read_token",
+    "create_write_token",
     "edit_client",
     "end_assignment",
     "export_path",
@@ -45,4 +54,5 @@ __all__ = [
     "revoke_token",
     "run_exports",
     "set_member_suspended",
+    "set_profile_term",
 ]

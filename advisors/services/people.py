@@ -13,6 +13,7 @@ from advisors.models import Assignment, Client, Firm, FirmRun, Member
 from advisors.roles import Role
 from advisors.scope import Scope, open_scope
 from advisors.selectors import ClientNotFound
+from advisors.services.recording import hold_readers, remember
 
 
 class ReferenceTaken(Exception):
@@ -120,7 +121,9 @@ def create_client(*, name: str, reference: str) -> UUID:
     return public_id
 
 
+@transaction.atomic
 def edit_client(*, public_id: UUID, name: str, reference: str) -> None:
+    hold_readers()
     client = Client.objects.select_for_update().filter(public_id=public_id).first()
     if client is None:
         raise ClientNotFound
@@ -134,6 +137,7 @@ def edit_client(*, public_id: UUID, name: str, reference: str) -> None:
             client.save(update_fields=["name", "reference"])
     except IntegrityError as error:
         raise ReferenceTaken(reference) from error
+    remember("client", client_id=client.pk, key=client.pk, before=before, after=after)
     audit.record("client edited", object_type="client", object_id=public_id, before=before, after=after)
 
 

@@ -1,21 +1,15 @@
-"""From the bytes of a file to its lines and cells, with the exact place of whatever is wrong."""
+"""What every file becomes: a table with a header, rows with their numbers, and problems with their exact place."""
 
-import codecs
-import csv
+import hashlib
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
-BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-LINE_END = re.compile(r"\r\n|\r|\n")
-# Python's csv module gives up on a field at this length; no honest line comes near it.
-MAX_LINE = 131_072
+from portfolios.importing.cells import CellError, Spoilt, parse_text
+
 LISTED_PROBLEMS = 100
+MAX_COLUMNS = 256
+MAX_COLUMN_NAME = 120
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,81 +59,71 @@ class FileRefused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    line: int
-    delimiter: str
-    names: tuple[str, ...]
+class Limits:
+    """How much of a file is looked at; the settings IMPORT_MAX_BYTES and so on, one for one."""
+
+    max_bytes: int = 5 * 1024 * 1024
+    max_rows: int = 20_000
+    # Of a workbook: what its zip directory may promise, and what the process that reads it may take.
+    max_unpacked_bytes: int = 50 * 1024 * 1024
+    max_ratio: int = 100
+    max_entries: int = 200
+    child_memory_bytes: int = 512 * 1024 * 1024
+    child_seconds: int = 20
+
+    @classmethod
+    def of(cls, settings: object) -> "Limits":
+        return cls(**{field.name: getattr(settings, f"IMPORT_{field.name.upper()}") for field in fields(cls)})
 
 
-def decode(content: bytes, max_bytes: int) -> str:
-    """UTF-8 with or without its mark, UTF-16 with it. Anything else is refused at the byte where it shows."""
-    if len(content) > max_bytes:
-        raise FileRefused(0, f"The file is larger than {max_bytes:,} bytes.")
-    mark, encoding = next((pair for pair in BYTE_ORDER_MARKS if content.startswith(pair[0])), (b"", "utf-8"))
-    body = content[len(mark) :]
-    try:
-        text = body.decode(encoding)
-    except UnicodeDecodeError as error:
-        line, place = _place_of_byte(body, error.start, encoding)
-        raise FileRefused(line, _explain_byte(body[error.start], encoding, place)) from error
-    if "\0" in text:
-        line = 1 + len(LINE_END.findall(text[: text.index("\0")]))
-        hint = (
-            " Is it UTF-16 without its byte order mark? Save it as CSV UTF-8." if encoding == "utf-8" else ""
-        )
-        raise FileRefused(line, f"A NUL character: this is no text.{hint}")
-    return text
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file that can be read: rows may be iterated again and again, and are not held in memory as cells.
 
+    A row that cannot be split has one Spoilt cell. notes are sentences for whoever sees the preview.
+    """
 
-def _place_of_byte(body: bytes, offset: int, encoding: str) -> tuple[int, int]:
-    before = body[:offset].decode(encoding, errors="replace")
-    ends = list(LINE_END.finditer(before))
-    return 1 + len(ends), 1 + len(before) - (ends[-1].end() if ends else 0)
-
-
-def _explain_byte(byte: int, encoding: str, place: int) -> str:
-    if encoding != "utf-8":
-        return f"Broken UTF-16 at character {place}: save it as CSV UTF-8."
-    return (
-        f"Byte 0x{byte:02X} at character {place} is not UTF-8; the file was probably saved as Windows-1252. "
-        "Save it as CSV UTF-8."
-    )
-
-
-def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines that hold something; LF, CR LF and a lone CR all end one."""
-    for number, line in enumerate(LINE_END.split(text), start=1):
-        if line.strip(" ,;\t"):
-            yield number, line
-
-
-def split_cells(number: int, line: str, delimiter: str) -> list[str]:
-    """The cells of one line. A quoted cell ends on its line, so a stray quote spoils no other line."""
-    if len(line) > MAX_LINE:
-        raise FileRefused(number, f"The line is longer than {MAX_LINE:,} characters.")
-    if '"' not in line:
-        return line.split(delimiter)
-    try:
-        return next(csv.reader([line], delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise FileRefused(
-            number, "A quotation mark is not closed on its line, or something follows it."
-        ) from error
+    format: str
+    header: tuple[str, ...]
+    header_line: int
+    rows: Iterable[tuple[int, tuple[str, ...]]]
+    row_count: int
+    sheet: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def column_name(cell: str) -> str:
+    """The normal form in which two columns have the same name."""
     return re.sub(r"[\s_-]+", "_", cell.strip().casefold())
 
 
-def read_header(number: int, line: str, known: Collection[str]) -> Header:
-    """The delimiter is the one under which most of the names are known."""
-    found = []
-    for delimiter in DELIMITERS:
-        names = [column_name(cell) for cell in split_cells(number, line, delimiter)]
-        while names and not names[-1]:
-            names.pop()
-        found.append((sum(name in known for name in names), len(names), delimiter, names))
-    matches, _, delimiter, names = max(found, key=lambda entry: entry[:2])
-    if not matches:
-        raise FileRefused(number, f"The first line must name the columns: {', '.join(known)}.")
-    return Header(line=number, delimiter=delimiter, names=tuple(names))
+def fingerprint(header: Iterable[str]) -> str:
+    """The digest of the columns' names in their order: by it a file of the same source is known again."""
+    return hashlib.sha256("\x1f".join(map(column_name, header)).encode()).hexdigest()
+
+
+def read_header(line: int, cells: Iterable[str]) -> tuple[str, ...]:
+    """The columns' names as the file writes them: none empty, none twice. Empty ones at the end are no columns."""
+    names = [_read_name(line, cell) for cell in cells]
+    while names and not names[-1]:
+        names.pop()
+    if len(names) > MAX_COLUMNS:
+        raise FileRefused(line, f"More than {MAX_COLUMNS} columns.")
+    seen: set[str] = set()
+    for place, name in enumerate(names, start=1):
+        normal = column_name(name)
+        if not normal:
+            raise FileRefused(line, f"Column {place} has no name.")
+        if normal in seen:
+            raise FileRefused(line, "The column appears twice.", name)
+        seen.add(normal)
+    return tuple(names)
+
+
+def _read_name(line: int, cell: str) -> str:
+    if isinstance(cell, Spoilt):
+        raise FileRefused(line, str(cell))
+    try:
+        return parse_text(cell.strip(), MAX_COLUMN_NAME)
+    except CellError as error:
+        raise FileRefused(line, f"A column's name: {error}") from error

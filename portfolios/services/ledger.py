@@ -3,26 +3,17 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 
 from advisors import audit
 from advisors.jobs import ring_on_commit
-from portfolios.fold import (
-    VOIDED,
-    BadValue,
-    Event,
-    EventRefused,
-    NotReplaceable,
-    State,
-    apply_event,
-    fold,
-    follows,
-)
+from portfolios.fold import VOIDED, AlreadyClosed, BadValue, Event, EventRefused, State, extend, fold
 from portfolios.importing.positions import CLOCK_SLACK
 from portfolios.models import Position, PositionEvent
 from portfolios.selectors import PositionNotFound
@@ -44,6 +35,10 @@ FOLDED = (
 )
 VALUES = ("quantity", "price", "amount", "leverage", "rate", "replaces_seq")
 EVENT_COLUMNS = ("kind", "effective_at", "seq", *VALUES)
+# Where funding comes from that our own sweep booked; venues stamp one payment a few milliseconds apart from feed to
+# feed, and none pays twice within a minute; why one was taken back.
+COMPUTED, SAME_PAYMENT = "computed", timedelta(seconds=60)
+OVERTAKEN = "The position had ended by then."
 WRITE_FOLDS = """
 UPDATE portfolios_position p SET last_recorded_at = %(recorded_at)s, quantity = n.quantity,
     entry_price = n.entry_price, isolated_wallet = n.isolated_wallet, leverage = n.leverage,
@@ -59,7 +54,19 @@ WHERE p.id = n.id
 
 
 class PositionChanged(Exception):
-    """Somebody recorded an event since the position was read."""
+    """Somebody recorded an event since the position was read; it is at this version by now."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Where an event stands in the firm's ledger, and the position's version with it."""
+
+    seq: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,35 +153,6 @@ def _read_events(position_ids: Iterable[int]) -> dict[int, list[Event]]:
     return found
 
 
-def _check_replaces(event: Event, events: list[Event]) -> None:
-    """What is corrected is an event of this very position, and was not corrected before."""
-    if event.replaces_seq is None:
-        if event.kind == VOIDED:
-            raise NotReplaceable("replaces_seq", "Taking back needs the event that is taken back.")
-        return
-    target = next((one for one in events if one.seq == event.replaces_seq), None)
-    if target is None or target.kind == VOIDED:
-        raise NotReplaceable("replaces_seq", "The position has no such event.")
-    if any(one.replaces_seq == target.seq for one in events):
-        raise NotReplaceable("replaces_seq", "This event was corrected or withdrawn before.")
-
-
-def _refold(events: list[Event], event: Event, contract: str) -> State:
-    """The fold with the new event in its place; where a later one no longer fits, the refusal says which."""
-    _check_replaces(event, events)
-    try:
-        return fold([*events, event], contract)
-    except EventRefused as refusal:
-        stuck = refusal.event
-        if stuck is None or stuck.seq == event.seq:
-            raise
-        name = stuck.kind.replace("_", " ")
-        raise EventRefused(
-            "effective_at",
-            f"After this, '{name}' of {stuck.effective_at:%Y-%m-%d %H:%M} UTC no longer fits: {refusal.message}",
-        ) from refusal
-
-
 def _lock_position(public_id: UUID, expected_version: int | None) -> Position:
     # Only the position itself: the web's login may not lock the global table of instruments.
     found = Position.objects.select_for_update(of=("self",), no_key=True).select_related("instrument")
@@ -182,7 +160,7 @@ def _lock_position(public_id: UUID, expected_version: int | None) -> Position:
     if position is None:
         raise PositionNotFound
     if expected_version not in {None, position.version}:
-        raise PositionChanged
+        raise PositionChanged(position.version)
     return position
 
 
@@ -206,11 +184,16 @@ def append_event(
 
     Raises PositionNotFound, PositionChanged or fold.EventRefused, and then has written nothing.
     """
+    if kind == VOIDED and not note:
+        raise BadValue("note", "Say why it is withdrawn.")
     places = take_places(1)
     row = _lock_position(position, expected_version)
+    moment = effective_at or _moment_corrected(row, kind, replaces_seq) or places.recorded_at
+    if kind == "funding" and source != COMPUTED and replaces_seq is None:
+        replaces_seq = _computed_payment_at(row.pk, moment)
     event = Event(
         kind=kind,
-        effective_at=check_moment(effective_at or places.recorded_at, places),
+        effective_at=check_moment(moment, places),
         seq=places.first,
         quantity=quantity,
         price=price,
@@ -225,25 +208,75 @@ def append_event(
 
 def _fold_and_store(position: Position, event: Event, places: Places, *, source: str, note: str) -> None:
     before = {name: getattr(position, name) for name in FOLDED}
-    after = fields_of(_fold_with(position, event))
+    state, overtaken = _extend(position, event)
+    after = fields_of(state)
     store_event(position, event, places, source=source, note=note)
+    # With the moment of the close: no moment sees the one without the others.
+    for void in overtaken:
+        store_event(position, void, places, source=source, note=OVERTAKEN)
     Position.objects.filter(pk=position.pk).update(**after, last_recorded_at=places.recorded_at)
     audit.record(
         f"position {event.kind.replace('_', ' ')}",
         object_type="position",
         object_id=position.public_id,
         before=before,
-        after={**after, "seq": event.seq, "effective_at": event.effective_at, "replaces": event.replaces_seq},
+        after={
+            **after,
+            "seq": event.seq,
+            "effective_at": event.effective_at,
+            "replaces": event.replaces_seq,
+            "payments_withdrawn": len(overtaken),
+        },
     )
     ring_on_commit("recompute")
 
 
-def _fold_with(position: Position, event: Event) -> State:
-    """From the stored state where the event comes last; from the beginning where it changes what came before."""
-    state = state_of(position)
-    if follows(state, event) and event.kind != VOIDED:
-        return apply_event(state, event, position.instrument.kind)
-    return _refold(_read_events([position.pk])[position.pk], event, position.instrument.kind)
+def _extend(position: Position, event: Event) -> tuple[State, list[Event]]:
+    """What the position becomes, and what takes back the payments we computed after an end that was reported late."""
+    contract = position.instrument.kind
+    try:
+        return extend(
+            state_of(position), event, contract, lambda: _read_events([position.pk])[position.pk]
+        ), []
+    except EventRefused as refusal:
+        if not isinstance(refusal.__cause__, AlreadyClosed):
+            raise
+        overtaken = _computed_payments(position.pk, after=event.effective_at)
+        if not overtaken:
+            raise
+    first = take_places(len(overtaken)).first
+    voids = [
+        Event(kind=VOIDED, effective_at=paid_at, seq=first + index, replaces_seq=seq)
+        for index, (seq, paid_at) in enumerate(overtaken)
+    ]
+    return fold([*_read_events([position.pk])[position.pk], *voids, event], contract), voids
+
+
+def _computed_payment_at(position_id: int, moment: datetime) -> int | None:
+    """What somebody tells us stands in the place of what we computed for the same payment."""
+    near = _computed_payments(position_id, after=moment - SAME_PAYMENT, until=moment + SAME_PAYMENT)
+    return near[0][0] if near else None
+
+
+def _computed_payments(
+    position_id: int, *, after: datetime, until: datetime | None = None
+) -> list[tuple[int, datetime]]:
+    """Seq and moment of the standing funding that the sweep booked."""
+    replaced = PositionEvent.objects.filter(replaces_seq=OuterRef("seq"))
+    found = PositionEvent.objects.filter(
+        ~Exists(replaced), position_id=position_id, kind="funding", source=COMPUTED, effective_at__gt=after
+    )
+    if until is not None:
+        found = found.filter(effective_at__lt=until)
+    return list(found.order_by("seq").values_list("seq", "effective_at"))
+
+
+def _moment_corrected(position: Position, kind: str, replaces_seq: int | None) -> datetime | None:
+    """A correction without a moment of its own leaves it as it was."""
+    if replaces_seq is None or kind == VOIDED:
+        return None
+    corrected = PositionEvent.objects.filter(position_id=position.pk, seq=replaces_seq)
+    return corrected.values_list("effective_at", flat=True).first()
 
 
 @transaction.atomic
@@ -305,11 +338,12 @@ class _Folds:
         values = {name: getattr(new, name) for name in ("kind", "effective_at", *VALUES)}
         event = Event(seq=seq, **values)
         check_moment(event.effective_at, places)
-        state, contract = self.states[new.position_id], position.instrument.kind
-        if follows(state, event) and event.kind != VOIDED:
-            after = apply_event(state, event, contract)
-        else:
-            after = _refold(self._known(new.position_id), event, contract)
+        after = extend(
+            self.states[new.position_id],
+            event,
+            position.instrument.kind,
+            lambda: self._known(new.position_id),
+        )
         self.added[new.position_id].append(event)
         self.states[new.position_id] = self.changed[new.position_id] = after
         return event

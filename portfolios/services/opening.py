@@ -10,10 +10,19 @@ from django.db import IntegrityError, transaction
 from advisors import audit
 from advisors.jobs import ring_on_commit
 from portfolios.fold import Event, fold
+from portfolios.importing import name_key
 from portfolios.models import Portfolio, Position, VenueAccount
 from portfolios.selectors import AccountNotFound, PortfolioNotFound
 from portfolios.services.instruments import Listed, read_instrument_book
 from portfolios.services.ledger import FOLDED, check_moment, fields_of, store_event, take_places
+
+
+@dataclass(frozen=True, slots=True)
+class AccountName:
+    """An account as people call it: at which venue, under which label."""
+
+    venue: str
+    label: str
 
 
 class PositionExists(Exception):
@@ -53,12 +62,17 @@ class Opening:
         return [opened, Event(kind="stop_set", effective_at=at, seq=seq + 1, price=self.stop_price)]
 
 
-def _find_place(portfolio: UUID, account: UUID) -> tuple[Portfolio, VenueAccount]:
+def _find_place(portfolio: UUID, account: UUID | AccountName) -> tuple[Portfolio, VenueAccount]:
     """A portfolio and an account of one and the same client."""
     held_in = Portfolio.objects.filter(public_id=portfolio).first()
     if held_in is None:
         raise PortfolioNotFound
-    held_at = VenueAccount.objects.filter(public_id=account, client_id=held_in.client_id).first()
+    found = VenueAccount.objects.filter(client_id=held_in.client_id)
+    if isinstance(account, UUID):
+        held_at = found.filter(public_id=account).first()
+    else:
+        named = found.filter(venue=account.venue).order_by("id")
+        held_at = next((one for one in named if name_key(one.label) == name_key(account.label)), None)
     if held_at is None:
         raise AccountNotFound
     return held_in, held_at
@@ -68,7 +82,7 @@ def _find_place(portfolio: UUID, account: UUID) -> tuple[Portfolio, VenueAccount
 def open_position(
     *,
     portfolio: UUID,
-    account: UUID,
+    account: UUID | AccountName,
     symbol: str,
     opening: Opening,
     external_id: str = "",

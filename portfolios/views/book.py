@@ -56,7 +56,7 @@ def portfolio_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
 @requires(Permission.EDIT_BOOK)
 def account_new(request: HttpRequest, public_id: UUID) -> HttpResponse:
     client = client_or_404(public_id)
-    form = AccountForm(posted(request), venues=selectors.list_venues())
+    form = AccountForm(posted(request), venues=selectors.list_venues(), initial={"auto_margin": "no"})
     if form.is_valid():
         try:
             services.create_account(client=public_id, **form.cleaned_data)
@@ -76,10 +76,13 @@ def account_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
         account = selectors.get_account(public_id)
     except selectors.AccountNotFound as error:
         raise Http404 from error
-    form = AccountLabelForm(posted(request), initial={"label": account.label})
+    form = AccountLabelForm(
+        posted(request),
+        initial={"label": account.label, "auto_margin": "yes" if account.auto_margin else "no"},
+    )
     if form.is_valid():
         try:
-            services.edit_account(public_id=public_id, label=form.cleaned_data["label"])
+            services.edit_account(public_id=public_id, **form.cleaned_data)
         except services.NameTaken:
             form.add_error("label", NAME_TAKEN)
         else:

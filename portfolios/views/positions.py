@@ -1,4 +1,4 @@
-"""Pages on which positions are opened and what happened to them is recorded."""
+"""The page on which a position is opened."""
 
 from uuid import UUID
 
@@ -10,12 +10,8 @@ from django.views.decorators.http import require_http_methods
 from advisors.access import page, requires
 from advisors.roles import Permission
 from portfolios import selectors, services
-from portfolios.forms.positions import EventForm, PositionForm
+from portfolios.forms.positions import PositionForm
 from portfolios.views.parts import posted
-
-CHANGED_MEANWHILE = (
-    "Somebody recorded an event for this position meanwhile. Check that yours still stands, then save."
-)
 
 
 @require_http_methods(["GET", "POST"])
@@ -51,39 +47,3 @@ def _open(portfolio: selectors.PortfolioRow, form: PositionForm) -> UUID | None:
     except services.EventRefused as refusal:
         form.add_error("opened_at" if refusal.field == "effective_at" else None, refusal.message)
     return None
-
-
-@require_http_methods(["GET", "POST"])
-@requires(Permission.EDIT_BOOK)
-def event_new(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    try:
-        position = selectors.get_holding(public_id)
-    except selectors.PositionNotFound as error:
-        raise Http404 from error
-    form = EventForm(posted(request), initial={"version": position.version})
-    if form.is_valid():
-        try:
-            _append(position, form)
-        except services.EventRefused as refusal:
-            form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
-        except services.PositionChanged:
-            form = _form_at_version(request, selectors.get_holding(public_id).version)
-        else:
-            return redirect("margin:position", public_id)
-    back_url = reverse("margin:position", args=[public_id])
-    context = {"form": form, "position": position, "back_url": back_url}
-    return page(request, "portfolios/event_form.html", context, status=422 if form.errors else 200)
-
-
-def _append(position: selectors.HoldingRow, form: EventForm) -> None:
-    given = dict(form.cleaned_data)
-    services.append_event(position=position.public_id, expected_version=given.pop("version"), **given)
-
-
-def _form_at_version(request: HttpRequest, version: int) -> EventForm:
-    """What was typed, against the position as it is now: saving again means having looked again."""
-    data = request.POST.copy()
-    data["version"] = str(version)
-    form = EventForm(data)
-    form.add_error(None, CHANGED_MEANWHILE)
-    return form

@@ -17,7 +17,7 @@ from tests.book import SYMBOLS, Books
 from tests.cast import CastFirm
 from tests.conftest import signed_in_as, superuser_connection
 from tests.doors import browser, read_all
-from tests.test_audit import OPENING
+from tests.service_calls import OPENING
 
 JOB = "SELECT state, attempts, rows_written, rows_total, bytes_written, sha256, error FROM advisors_exportjob"
 

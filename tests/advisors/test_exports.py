@@ -28,7 +28,7 @@ from tests.advisors.exporting import (
 from tests.book import SYMBOLS, Books, compute_risk
 from tests.conftest import superuser_connection
 from tests.doors import browser, read_all, read_audit
-from tests.test_audit import OPENING
+from tests.service_calls import OPENING
 
 
 def test_an_export_is_asked_for_written_sealed_and_fetched(books: Books) -> None:

@@ -1,5 +1,6 @@
 """Portfolios, venue accounts and instruments: made, renamed, never twice, never across the wall."""
 
+import re
 import threading
 import time
 from decimal import Decimal
@@ -8,14 +9,19 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 from django.db.utils import ProgrammingError
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from advisors.models import AuditEntry
+from advisors.models import AuditEntry, FormerValue
 from advisors.scope import open_scope
 from advisors.selectors import ClientNotFound
+from advisors.services import edit_client
 from portfolios import selectors, services
 from portfolios.models import Instrument
 from tests.conftest import signed_in_as
 from tests.portfolios.acting import acting_as, in_threads
+from tests.portfolios.browsing import signed_in
 
 
 @pytest.fixture
@@ -132,6 +138,127 @@ def test_account_is_relabelled(shelves, firm):
         with pytest.raises(services.NameTaken):
             services.edit_account(public_id=second, label="desk 2")
     assert (row.label, row.venue) == ("Desk 2", "binance_usdm")
+
+
+# What is topped up, and what things were called.
+
+
+def former_values(firm):
+    with acting_as(firm, "compliance"):
+        rows = FormerValue.objects.order_by("id").values_list("subject", "field", "value")
+        return list(rows)
+
+
+def test_an_account_is_isolated_until_somebody_says_otherwise(shelves, firm):
+    with acting_as(firm):
+        assert not selectors.get_account(shelves.ours.account).auto_margin
+        services.edit_account(public_id=shelves.ours.account, label="Main", auto_margin=True)
+        assert selectors.get_account(shelves.ours.account).auto_margin
+        services.edit_account(public_id=shelves.ours.account, label="Desk")
+        assert selectors.get_account(shelves.ours.account).auto_margin
+        made = services.create_account(client=firm.client, venue="okx", label="Pool", auto_margin=True)
+        assert selectors.get_account(made).auto_margin
+    with acting_as(firm, "compliance"):
+        entry = AuditEntry.objects.filter(action="account edited").order_by("id")[0]
+    assert (entry.before, entry.after) == (
+        {"label": "Main", "auto_margin": "false"},
+        {"label": "Main", "auto_margin": "true"},
+    )
+
+
+def test_each_change_keeps_what_was_before_and_no_more(shelves, firm):
+    with acting_as(firm):
+        for _ in range(2):
+            services.edit_portfolio(public_id=shelves.ours.portfolio, name="Growth")
+            services.edit_account(public_id=shelves.ours.account, label="Main", auto_margin=True)
+        services.edit_account(public_id=shelves.ours.account, label="Desk", auto_margin=False)
+        edit_client(public_id=firm.client, name="Renamed", reference="CLIENT")
+    assert former_values(firm) == [
+        ("portfolio", "name", "Core"),
+        ("account", "auto_margin", "false"),
+        ("account", "label", "Main"),
+        ("account", "auto_margin", "true"),
+        ("client", "name", "client of Northgate"),
+    ]
+    assert former_values(shelves.theirs.firm) == []
+
+
+def test_a_refused_change_keeps_nothing(shelves, firm):
+    with acting_as(firm):
+        services.create_portfolio(client=firm.client, name="Taken")
+        services.create_account(client=firm.client, venue="binance_usdm", label="Taken")
+        with pytest.raises(services.NameTaken):
+            services.edit_portfolio(public_id=shelves.ours.portfolio, name="taken")
+        with pytest.raises(services.NameTaken):
+            services.edit_account(public_id=shelves.ours.account, label="taken", auto_margin=True)
+    assert former_values(firm) == []
+
+
+NAMES = st.lists(st.sampled_from(["Core", "Growth", "Income", "Hedge"]), min_size=1, max_size=8)
+
+
+@given(names=NAMES)
+@hypothesis_settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_every_moment_has_the_names_it_had(shelves, names):
+    firm, kept = shelves.ours.firm, []
+    for place, name in enumerate(names):
+        with acting_as(firm):
+            services.edit_portfolio(public_id=shelves.ours.portfolio, name=name)
+            services.edit_account(public_id=shelves.ours.account, label=name, auto_margin=place % 2 == 0)
+            edit_client(public_id=firm.client, name=name, reference=name.upper())
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            kept.append((cursor.fetchone()[0], name, place % 2 == 0))
+    with acting_as(firm):
+        for moment, name, auto_margin in kept:
+            portfolio = selectors.get_portfolio(shelves.ours.portfolio, as_of=moment)
+            account = selectors.get_account(shelves.ours.account, as_of=moment)
+            assert (portfolio.name, portfolio.client_name) == (name, name)
+            assert (account.label, account.client_name, account.auto_margin) == (name, name, auto_margin)
+
+
+def test_names_changed_at_once_leave_their_story_in_order(shelves, firm):
+    def work(number):
+        with acting_as(firm):
+            services.edit_portfolio(public_id=shelves.ours.portfolio, name=f"Name {number}")
+
+    in_threads(work)
+    with acting_as(firm, "compliance"):
+        rows = list(FormerValue.objects.order_by("until_at").values_list("value", "until_at"))
+        last = selectors.get_portfolio(shelves.ours.portfolio).name
+        then = [selectors.get_portfolio(shelves.ours.portfolio, as_of=until_at).name for _, until_at in rows]
+    # What follows at the moment when a name ends is the name that ends next.
+    assert then == [value for value, _ in rows[1:]] + [last]
+    assert rows[0][0] == "Core"
+    assert len({value for value, _ in rows} | {last}) == len(rows) + 1
+
+
+@pytest.mark.parametrize("login", ["web", "worker"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET value = 'x'", "DELETE FROM {}"])
+def test_a_former_value_is_never_changed(shelves, firm, login, change):
+    with acting_as(firm):
+        services.edit_portfolio(public_id=shelves.ours.portfolio, name="Growth")
+    with signed_in_as(login), pytest.raises(ProgrammingError, match="permission denied"), acting_as(firm):
+        connection.cursor().execute(change.format("advisors_formervalue"))
+
+
+def test_the_form_of_an_account_asks_whether_it_is_topped_up(shelves, firm):
+    browser = signed_in(firm)
+    address = f"/accounts/{shelves.ours.account}/edit"
+    assert "Not isolated" in browser.get(address).content.decode()
+    assert browser.post(address, {"label": "Main", "auto_margin": "yes"}).status_code == 302
+    with acting_as(firm):
+        assert selectors.get_account(shelves.ours.account).auto_margin
+    assert re.search('value="yes"[^>]*checked', browser.get(address).content.decode())
+    assert browser.post(address, {"label": "Main", "auto_margin": "maybe"}).status_code == 422
+    assert browser.post(address, {"label": "Main", "auto_margin": "no"}).status_code == 302
+    new = {"venue": "okx", "label": "Pool", "auto_margin": "yes"}
+    assert browser.post(f"/clients/{firm.client}/accounts/new", new).status_code == 302
+    with acting_as(firm):
+        flags = {row.label: row.auto_margin for row in selectors.list_accounts(client_id=firm.client)}
+    assert flags == {"Main": False, "Pool": True}
 
 
 def test_account_needs_a_known_venue(firm):

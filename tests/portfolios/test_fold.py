@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,9 @@ KINDS = tuple(fold.RULES)
 
 
 def event(kind: str, seq: int = 1, minutes: int | None = None, **values: str | Decimal | None) -> Event:
-    numbers = {name: None if value is None else Decimal(value) for name, value in values.items()}
+    numbers: dict[str, Any] = {
+        name: None if value is None else Decimal(value) for name, value in values.items()
+    }
     return Event(
         kind=kind,
         seq=seq,
@@ -265,3 +268,48 @@ def test_order_in_which_events_are_read_does_not_matter(start, steps, random):
     shuffled = list(events)
     random.shuffle(shuffled)
     assert fold.fold(shuffled, "linear") == fold.fold(events, "linear")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "quantity", "wallet"),
+    [
+        ("funding", {"amount": "1.5", "rate": "0.0001", "price": "100"}, 2, "48.5"),
+        ("funding", {"amount": "-1.5"}, 2, "51.5"),
+        ("funding", {"amount": "80"}, 2, "-30"),
+        ("fee", {"amount": "0.25"}, 2, "49.75"),
+        ("leverage_set", {"leverage": "7"}, 2, "50"),
+        ("deleveraged", {"quantity": "0.5", "price": "90"}, "1.5", "37.5"),
+        ("deleveraged", {"quantity": "2", "price": "90"}, 0, 0),
+        ("adjusted", {"quantity": "3"}, 3, "50"),
+        ("adjusted", {"amount": "-4"}, 2, "-4"),
+    ],
+)
+def test_what_a_venue_does(kind, values, quantity, wallet):
+    state = fold.fold([opened(), event(kind, 2, **values)], "linear")
+    assert (state.quantity, state.isolated_wallet) == (Decimal(quantity), Decimal(wallet))
+    assert state.leverage == (7 if kind == "leverage_set" else None)
+    assert state.closed_by == ("deleveraged" if quantity == 0 else "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "field"),
+    [
+        ("funding", {}, "amount"),
+        ("funding", {"amount": "1", "quantity": "1"}, "quantity"),
+        ("funding", {"amount": "NaN"}, "amount"),
+        ("funding", {"amount": "1", "rate": "1e18"}, "rate"),
+        ("fee", {"amount": "1", "rate": "1"}, "rate"),
+        ("leverage_set", {"leverage": "0"}, "leverage"),
+        ("leverage_set", {"leverage": "1001"}, "leverage"),
+        ("deleveraged", {"quantity": "2.1", "price": "1"}, "quantity"),
+        ("deleveraged", {"price": "1"}, "quantity"),
+        ("adjusted", {}, "quantity"),
+        ("adjusted", {"quantity": "0"}, "quantity"),
+        ("adjusted", {"price": "-1"}, "price"),
+        ("adjusted", {"leverage": "2"}, "leverage"),
+    ],
+)
+def test_what_a_venue_cannot_have_done_is_refused(kind, values, field):
+    with pytest.raises(fold.EventRefused) as caught:
+        fold.fold([opened(), event(kind, 2, **values)], "linear")
+    assert caught.value.field == field

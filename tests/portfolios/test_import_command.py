@@ -33,8 +33,8 @@ def file(tmp_path):
 
 
 def test_command_imports_as_the_advisor(firm, file):
-    assert run(file, firm.email("advisor")) == ("Opened 2 positions, 0 unchanged.", "")
-    assert run(file, firm.email("advisor").upper())[0] == "Opened 0 positions, 2 unchanged."
+    assert run(file, firm.email("advisor")) == ("2 positions opened, 0 unchanged.", "")
+    assert run(file, firm.email("advisor").upper())[0] == "Nothing new, 2 unchanged."
     with acting_as(firm):
         assert Position.objects.count() == 2
         assert set(ImportBatch.objects.values_list("member_id", "state")) == {(firm.advisor.id, "committed")}
@@ -42,7 +42,7 @@ def test_command_imports_as_the_advisor(firm, file):
 
 def test_dry_run_says_what_would_happen_and_writes_nothing(firm, file):
     before = book_of(firm)
-    assert run(file, firm.email("advisor"), "--dry-run")[0] == "Would open 2 positions, 0 unchanged."
+    assert run(file, firm.email("advisor"), "--dry-run")[0] == "2 positions would be opened, 0 unchanged."
     assert book_of(firm) == before
     with acting_as(firm):
         assert ImportBatch.objects.count() == 0

@@ -10,6 +10,7 @@ from advisors.models import AuditEntry
 from advisors.scope import open_scope
 from portfolios import selectors, services
 from portfolios.models import ImportBatch, Portfolio, Position, PositionEvent, VenueAccount
+from portfolios.services.imports.previews import Counts
 from tests.portfolios.acting import (
     acting_as,
     assert_is_its_fold,
@@ -27,11 +28,21 @@ def firm(shelves):
     return shelves.ours.firm
 
 
+def said(*, rows: int, opened: int = 0, unchanged: int = 0, already_committed: bool = False):
+    """The result of a file of positions."""
+    return services.ImportResult(
+        kind="positions",
+        rows=rows,
+        opened=opened,
+        appended=0,
+        unchanged=unchanged,
+        already_committed=already_committed,
+    )
+
+
 def test_committed_file_becomes_positions_that_are_their_folds(firm):
     content = make_file(OPTIONAL, {"symbol": "ETHUSDT", "side": "short", "portfolio": "Satellite"})
-    assert take_in(firm, content) == services.ImportResult(
-        rows=2, opened=2, unchanged=0, already_committed=False
-    )
+    assert take_in(firm, content) == said(rows=2, opened=2)
     with acting_as(firm):
         first, second = Position.objects.select_related("portfolio", "account", "instrument").order_by("id")
         assert (first.quantity, first.entry_price, first.isolated_wallet) == (Decimal("0.5"), 60000, 3000)
@@ -60,8 +71,8 @@ def test_preview_says_what_would_be_made_and_makes_nothing(firm):
         preview = services.preview_import(
             make_file({}, {"portfolio": "New"}, {"portfolio": "new ", "account": "Other"})
         )
-    assert (preview.rows, preview.opened, preview.unchanged) == (3, 3, 0)
-    assert (preview.new_portfolios, preview.new_accounts) == (1, 1)
+    assert preview.rows == 3
+    assert preview.counts == Counts(opened=3, new_portfolios=1, new_accounts=1)
     assert [line.portfolio_is_new for line in preview.lines] == [False, True, True]
     assert [line.account_is_new for line in preview.lines] == [False, False, True]
     assert preview.lines[0].client_name == "client of Northgate"
@@ -89,9 +100,7 @@ def test_same_file_twice_changes_nothing(firm):
     content = make_file(OPTIONAL, {}, {"symbol": "ETHUSDT"})
     take_in(firm, content)
     before = book_of(firm)
-    assert take_in(firm, content) == services.ImportResult(
-        rows=3, opened=0, unchanged=3, already_committed=False
-    )
+    assert take_in(firm, content) == said(rows=3, unchanged=3)
     assert book_of(firm) == before
 
 
@@ -101,7 +110,7 @@ def test_same_batch_committed_twice_changes_nothing(firm):
         assert services.commit_import(batch).already_committed is False
     before = book_of(firm)
     with acting_as(firm):
-        assert services.commit_import(batch) == services.ImportResult(1, 1, 0, already_committed=True)
+        assert services.commit_import(batch) == said(rows=1, opened=1, already_committed=True)
     assert book_of(firm) == before
 
 
@@ -121,7 +130,7 @@ def test_same_file_after_the_position_moved_on_changes_nothing(firm):
 
 def test_longer_file_adds_only_what_is_new(firm):
     take_in(firm, make_file({}, {}))
-    assert take_in(firm, make_file({}, {}, {})) == services.ImportResult(3, 1, 2, already_committed=False)
+    assert take_in(firm, make_file({}, {}, {})) == said(rows=3, opened=1, unchanged=2)
 
 
 @pytest.mark.parametrize(
@@ -222,10 +231,10 @@ def test_commit_that_fails_in_the_middle_leaves_nothing(firm, monkeypatch):
         batch = stored(make_file({"portfolio": "New"}, {}))
     before = book_of(firm)
 
-    def fail(*args):
+    def fail(*args, **more):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("portfolios.services.imports._write_events", fail)
+    monkeypatch.setattr("portfolios.services.imports.positions.write_events", fail)
     with pytest.raises(RuntimeError), acting_as(firm):
         services.commit_import(batch)
     assert book_of(firm) == before
@@ -304,7 +313,7 @@ def test_every_step_of_an_import_is_on_the_record(firm):
         refused, _, committed = (entry.after or {} for entry in entries)
         assert refused["problems"] == 1
         assert committed["opened"] == 1
-        assert committed["new_portfolios"] == [["CLIENT", "New"]]
+        assert committed["new_portfolios"] == [["client of Northgate", "New"]]
         assert {entry.member_id for entry in entries} == {firm.advisor.id}
 
 
@@ -336,5 +345,5 @@ def test_file_of_several_statements_gives_each_position_its_own_events(firm, mon
 def test_dry_run_stores_nothing(firm):
     with acting_as(firm):
         preview = services.check_import(make_file({}))
-        assert (preview.batch, preview.opened) == (None, 1)
+        assert (preview.batch, preview.counts.opened) == (None, 1)
         assert ImportBatch.objects.count() == 0

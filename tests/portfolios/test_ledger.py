@@ -7,12 +7,14 @@ from uuid import uuid4
 
 import pytest
 from django.db import InternalError, ProgrammingError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from advisors.models import AuditEntry
 from advisors.scope import Scope, open_scope
 from portfolios import selectors, services
 from portfolios.models import LedgerHead, Position, PositionEvent
+from portfolios.services.ledger import NewEvent, append_many
 from tests.conftest import signed_in_as
 from tests.portfolios.acting import AT, OPENING, THREADS, assert_is_its_fold, in_threads, open_one
 
@@ -208,6 +210,45 @@ def test_system_may_record_a_liquidation(shelves):
         event = PositionEvent.objects.get(kind="liquidated")
     assert position.closed_by == "liquidated"
     assert (event.author_id, event.source) == (None, "replay")
+
+
+# Five years of a payment every eight hours.
+YEARS_OF_FUNDING = 5475
+
+
+def test_what_comes_last_is_appended_without_reading_what_came_before(acting):
+    begun = timezone.now() - timedelta(hours=8 * YEARS_OF_FUNDING)
+    public_id = open_one(acting.ours, opening=replace(OPENING, opened_at=begun))
+    position_id = Position.objects.get(public_id=public_id).pk
+    payments = [
+        NewEvent(
+            position_id=position_id,
+            kind="funding",
+            effective_at=begun + timedelta(hours=8 * number),
+            amount=Decimal("-0.001"),
+        )
+        for number in range(1, YEARS_OF_FUNDING)
+    ]
+    with CaptureQueriesContext(connection) as in_bulk:
+        assert append_many(payments, source="computed").refused == []
+    assert not reads_events(in_bulk)
+    assert len(in_bulk) < 12
+    with CaptureQueriesContext(connection) as last:
+        seq = services.append_event(position=public_id, kind="fee", amount=Decimal(1))
+    assert not reads_events(last)
+    assert len(last) < 12
+    # What is back-dated or corrects does read them, once.
+    with CaptureQueriesContext(connection) as back:
+        services.append_event(position=public_id, kind="fee", amount=Decimal(2), replaces_seq=seq)
+    assert len(reads_events(back)) == 2
+    position = Position.objects.select_related("instrument").get(public_id=public_id)
+    assert (position.isolated_wallet, position.version) == (48 + Decimal("5.474"), YEARS_OF_FUNDING + 2)
+    assert_is_its_fold(position)
+
+
+def reads_events(captured):
+    read = 'FROM "portfolios_positionevent"'
+    return [query["sql"] for query in captured if read in query["sql"]]
 
 
 # Concurrency: real connections, real transactions.

@@ -1,18 +1,15 @@
 """The pages of portfolios: what they answer, to whom, and what stays as it was when they refuse."""
 
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
-from advisors.models import User
-from portfolios import selectors, services, urls
+from portfolios import selectors, services
 from portfolios.models import Position, PositionEvent
-from tests.portfolios.acting import acting_as, book_of, open_one, stored
+from tests.portfolios.acting import acting_as, book_of
 from tests.portfolios.browsing import open_by_hand, signed_in
-from tests.portfolios.files import make_file
 
 
 @pytest.fixture
@@ -23,89 +20,6 @@ def firm(shelves):
 @pytest.fixture
 def browser(firm):
     return signed_in(firm)
-
-
-@pytest.fixture
-def position(shelves, firm) -> UUID:
-    with acting_as(firm):
-        made: UUID = open_one(shelves.ours)
-    return made
-
-
-ROUTES = {
-    "portfolio_new": "client",
-    "portfolio_edit": "portfolio",
-    "position_new": "portfolio",
-    "account_new": "client",
-    "account_edit": "account",
-    "event_new": "position",
-    "imports": None,
-    "import_preview": "batch",
-    "import_commit": "batch",
-}
-
-
-@pytest.fixture
-def addresses(shelves):
-    """Every route of the app with an object of our firm, and with one of the other firm."""
-    made = []
-    for shelf in (shelves.ours, shelves.theirs):
-        with acting_as(shelf.firm):
-            ids = {
-                "client": shelf.firm.client,
-                "portfolio": shelf.portfolio,
-                "account": shelf.account,
-                "position": open_one(shelf),
-                "batch": stored(make_file({"external_id": "batch"})),
-            }
-        made.append({name: [] if kind is None else [ids[kind]] for name, kind in ROUTES.items()})
-    return made
-
-
-def test_every_route_is_covered_here():
-    from_urls = {pattern.name for pattern in urls.urlpatterns}
-    assert from_urls == set(ROUTES)
-
-
-def test_nobody_is_sent_to_sign_in(addresses):
-    for name, arguments in addresses[0].items():
-        answer = Client().get(reverse(f"portfolios:{name}", args=arguments))
-        assert answer.status_code == 302, name
-        assert answer["Location"].startswith(reverse("account_login")), name
-
-
-@pytest.mark.parametrize("role", ["compliance", "admin"])
-def test_other_roles_are_refused_before_anything_is_looked_up(firm, addresses, role):
-    browser = signed_in(firm, role)
-    for name, there in addresses[0].items():
-        method = browser.get if name == "import_preview" else browser.post
-        for arguments in (there, [uuid4()] if there else []):
-            assert method(reverse(f"portfolios:{name}", args=arguments)).status_code == 403, name
-
-
-READ = [(name, "get") for name, kind in ROUTES.items() if kind and name != "import_commit"]
-WRITTEN = [(name, "post") for name, kind in ROUTES.items() if kind and name != "import_preview"]
-
-
-def test_foreign_and_absent_answer_the_same_bytes(browser, addresses):
-    for name, method in READ + WRITTEN:
-        answers = [
-            getattr(browser, method)(reverse(f"portfolios:{name}", args=arguments))
-            for arguments in (addresses[1][name], [uuid4()])
-        ]
-        assert [answer.status_code for answer in answers] == [404, 404], name
-        assert answers[0].content == answers[1].content, name
-    # It could leak: to the same address with one's own object there is an answer.
-    for name, method in READ + WRITTEN:
-        own = getattr(browser, method)(reverse(f"portfolios:{name}", args=addresses[0][name]))
-        assert own.status_code in {200, 302, 422}, name
-
-
-def test_colleagues_objects_are_absent(firm, addresses):
-    colleague = signed_in(firm, "colleague")
-    for name, method in READ + WRITTEN:
-        answer = getattr(colleague, method)(reverse(f"portfolios:{name}", args=addresses[0][name]))
-        assert answer.status_code == 404, name
 
 
 def test_answers_are_not_stored_by_anybody(browser):
@@ -204,7 +118,7 @@ def test_account_is_made_at_a_known_venue_only(browser, firm):
     assert browser.post(url, {"venue": "nyse", "label": "Main"}).status_code == 422
 
 
-# Positions and events.
+# Positions.
 
 
 def test_position_is_opened_by_hand(browser, shelves, firm):
@@ -274,61 +188,3 @@ def test_external_id_that_is_there_is_said_at_its_field(browser, shelves):
     answer = open_by_hand(browser, shelves.ours)
     assert answer.status_code == 422
     assert "already has a position with this id" in answer.content.decode()
-
-
-def test_event_is_recorded(browser, firm, position):
-    url = reverse("portfolios:event_new", args=[position])
-    assert 'name="version" value="1"' in browser.get(url).content.decode()
-    answer = browser.post(url, {"kind": "margin_added", "amount": "25", "note": "call", "version": "1"})
-    assert (answer.status_code, answer["Location"]) == (302, reverse("margin:position", args=[position]))
-    with acting_as(firm):
-        assert selectors.get_holding(position).isolated_wallet == 75
-
-
-BAD_EVENTS: list[tuple[dict[str, str], str]] = [
-    ({}, "required"),
-    ({"kind": "opened"}, "valid choice"),
-    ({"kind": "margin_added"}, "needs the amount"),
-    ({"kind": "margin_added", "amount": "NaN"}, "is not a number"),
-    ({"kind": "margin_added", "amount": "-1"}, "above zero"),
-    ({"kind": "margin_added", "amount": "1", "price": "5"}, "has no price"),
-    ({"kind": "margin_removed", "amount": "50"}, "no margin"),
-    ({"kind": "reduced", "quantity": "2", "price": "100"}, "record it as closed"),
-    ({"kind": "reduced", "quantity": "3", "price": "100"}, "more than is open"),
-    ({"kind": "closed", "effective_at": "2026-11-01T00:00"}, "before the position was opened"),
-    ({"kind": "closed", "effective_at": "2099-11-01T00:00"}, "in the future"),
-    ({"kind": "closed", "version": "x"}, "form is damaged"),
-    ({"kind": "closed", "version": "9" * 30}, "form is damaged"),
-]
-
-
-def test_event_that_cannot_be_is_refused_and_writes_nothing(browser, firm, position):
-    before = book_of(firm)
-    for data, message in BAD_EVENTS:
-        answer = browser.post(reverse("portfolios:event_new", args=[position]), data)
-        assert answer.status_code == 422, data
-        assert message in answer.content.decode(), data
-    assert book_of(firm) == before
-
-
-def test_event_on_a_position_that_changed_meanwhile_is_asked_about_again(browser, firm, position):
-    url = reverse("portfolios:event_new", args=[position])
-    data = {"kind": "margin_added", "amount": "25", "version": "1"}
-    assert browser.post(url, data).status_code == 302
-    # The same form sent twice: the second is not taken for another top-up.
-    again = browser.post(url, data)
-    assert again.status_code == 422
-    assert "meanwhile" in again.content.decode()
-    assert 'name="version" value="2"' in again.content.decode()
-    with acting_as(firm):
-        assert selectors.get_holding(position).isolated_wallet == 75
-    assert browser.post(url, {**data, "version": "2"}).status_code == 302
-
-
-def test_form_of_an_event_needs_the_token_of_its_session(firm, position):
-    browser = Client(enforce_csrf_checks=True)
-    browser.force_login(User.objects.get(email=firm.email("advisor")))
-    answer = browser.post(reverse("portfolios:event_new", args=[position]), {"kind": "closed"})
-    assert answer.status_code == 403
-    with acting_as(firm):
-        assert services.append_event(position=position, kind="closed") == 2

@@ -1,4 +1,4 @@
-"""Reads of firms, people, clients, exports and the state of the pipeline; plain rows, never models."""
+"""Reads of firms, people, clients, exports and the state of the pipeline."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,9 +7,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from advisors.models import Assignment, Client, ExportJob, Firm, Member
+from advisors.selectors.past import former_value, wait_for_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +63,31 @@ def list_late_stages() -> tuple[LateStage, ...]:
     return tuple(late)
 
 
-def list_clients() -> list[ClientRow]:
-    rows = Client.objects.order_by("name", "id").values("id", "public_id", "name", "reference")
-    return [ClientRow(**row) for row in rows]
+def _clients(as_of: datetime | None) -> QuerySet[Client, tuple[int, UUID, str, str]]:
+    """Columns of ClientRow, of the clients in force that were there at the moment."""
+    wait_for_moment(as_of)
+    found = Client.objects.all() if as_of is None else Client.objects.filter(created_at__lte=as_of)
+    name, reference = (former_value("client", field, as_of) for field in ("name", "reference"))
+    return found.values_list("id", "public_id", name, reference)
 
 
-def list_clients_after(public_id: UUID | None, *, limit: int) -> list[ClientRow]:
+def list_clients(*, as_of: datetime | None = None) -> list[ClientRow]:
+    return [ClientRow(*row) for row in _clients(as_of).order_by(former_value("client", "name", as_of), "id")]
+
+
+def list_clients_after(
+    public_id: UUID | None, *, limit: int, as_of: datetime | None = None
+) -> list[ClientRow]:
     """Clients in force in the order of their public ids, from behind the one given."""
-    found = Client.objects.all() if public_id is None else Client.objects.filter(public_id__gt=public_id)
-    rows = found.order_by("public_id").values("id", "public_id", "name", "reference")[:limit]
-    return [ClientRow(**row) for row in rows]
+    found = _clients(as_of) if public_id is None else _clients(as_of).filter(public_id__gt=public_id)
+    return [ClientRow(*row) for row in found.order_by("public_id")[:limit]]
 
 
-def get_client(public_id: UUID) -> ClientRow:
-    row = Client.objects.filter(public_id=public_id).values("id", "public_id", "name", "reference").first()
+def get_client(public_id: UUID, *, as_of: datetime | None = None) -> ClientRow:
+    row = _clients(as_of).filter(public_id=public_id).first()
     if row is None:
         raise ClientNotFound
-    return ClientRow(**row)
+    return ClientRow(*row)
 
 
 @dataclass(frozen=True, slots=True)

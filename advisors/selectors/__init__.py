@@ -1,0 +1,47 @@
+"""Reads of firms, people, clients, profiles, exports and the state of the pipeline; plain rows, never models."""
+
+from advisors.selectors.people import (
+    AssignmentRow,
+    ClientNotFound,
+    ClientRow,
+    ExportNotFound,
+    ExportRow,
+    LateStage,
+    MemberRow,
+    SignedInMember,
+    get_client,
+    get_finished_export,
+    get_signed_in_member,
+    list_assignments,
+    list_clients,
+    list_clients_after,
+    list_exports,
+    list_late_stages,
+    list_members,
+)
+from advisors.selectors.profiles import Profile, TermRow, get_profile, get_today, list_terms_in_force
+
+__all__ = [
+    "AssignmentRow",
+    "ClientNotFound",
+    "ClientRow",
+    "ExportNotFound",
+    "ExportRow",
+    "LateStage",
+    "MemberRow",
+    "Profile",
+    "SignedInMember",
+    "TermRow",
+    "get_client",
+    "get_finished_export",
+    "get_profile",
+    "get_signed_in_member",
+    "get_today",
+    "list_assignments",
+    "list_clients",
+    "list_clients_after",
+    "list_exports",
+    "list_late_stages",
+    "list_members",
+    "list_terms_in_force",
+]
