@@ -206,8 +206,11 @@ CELERY = {
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     "task_time_limit": 120,
     "task_soft_time_limit": 100,
-    # A large export is no runaway task.
-    "task_annotations": {"advisors.tasks.export": {"time_limit": 3700, "soft_time_limit": 3600}},
+    # A large export is no runaway task, and no more is a week of days made up.
+    "task_annotations": {
+        "advisors.tasks.export": {"time_limit": 3700, "soft_time_limit": 3600},
+        "margin.tasks.housekeeping": {"time_limit": 1300, "soft_time_limit": 1200},
+    },
     "worker_max_tasks_per_child": 500,
     "worker_hijack_root_logger": False,
     "broker_connection_retry_on_startup": True,
@@ -226,16 +229,26 @@ CELERY = {
 # Seconds between runs of each sweep; beat rings at this pace and the sweeper steps in at twice of it.
 SWEEP_INTERVALS_SECONDS = {
     "take_in_marks": env.int("SWEEP_MARKS_SECONDS", default=5),
+    "book_funding": env.int("SWEEP_FUNDING_SECONDS", default=60),
     "recompute": env.int("SWEEP_RECOMPUTE_SECONDS", default=10),
     "export": env.int("SWEEP_EXPORT_SECONDS", default=5),
+    "housekeeping": env.int("SWEEP_HOUSEKEEPING_SECONDS", default=60),
 }
 SWEEP_FIRMS_PER_BATCH = env.int("SWEEP_FIRMS_PER_BATCH", default=200)
 MARK_AGE_LIMIT = timedelta(seconds=env.int("MARK_AGE_LIMIT_SECONDS", default=60))
+# Marks are kept as they came for so long, and after that as candles of a minute.
+MARK_HISTORY_FULL = timedelta(days=env.int("MARK_HISTORY_FULL_DAYS", default=90))
 STAGE_LATE_AFTER = timedelta(seconds=env.int("STAGE_LATE_AFTER_SECONDS", default=45))
 QUARANTINE_ATTEMPTS = 3
 QUARANTINE_PAUSE = timedelta(seconds=env.int("QUARANTINE_PAUSE_SECONDS", default=3600))
 IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", default=5 * 1024 * 1024)
 IMPORT_MAX_ROWS = env.int("IMPORT_MAX_ROWS", default=20_000)
+# Of a workbook: what its zip directory may promise, and what the process that reads it may take.
+IMPORT_MAX_UNPACKED_BYTES = env.int("IMPORT_MAX_UNPACKED_BYTES", default=50 * 1024 * 1024)
+IMPORT_MAX_RATIO = env.int("IMPORT_MAX_RATIO", default=100)
+IMPORT_MAX_ENTRIES = env.int("IMPORT_MAX_ENTRIES", default=200)
+IMPORT_CHILD_MEMORY_BYTES = env.int("IMPORT_CHILD_MEMORY_BYTES", default=512 * 1024 * 1024)
+IMPORT_CHILD_SECONDS = env.int("IMPORT_CHILD_SECONDS", default=20)
 REPORTS = {
     "positions": "margin.reports.positions_report",
     "events": "portfolios.reports.events_report",

@@ -21,6 +21,7 @@ from advisors.api import (
     Endpoint,
     Listing,
     ListQuery,
+    MomentQuery,
     NoQuery,
     PositiveDecimal,
     StrictSerializer,
@@ -42,6 +43,8 @@ from margin.selectors.positions import (
 )
 from margin.services.intake import post_marks
 from margin.services.marks import MarkIn
+from margin.services.removal import record_event
+from portfolios.api import OpensPositions, PositionEvents
 
 MAX_MARKS = 1000
 FUTURE_TOLERANCE = timedelta(seconds=5)
@@ -67,6 +70,9 @@ class PositionSerializer(serializers.Serializer[Any]):
     client_id = serializers.UUIDField()
     portfolio_id = serializers.UUIDField()
     account = serializers.CharField(source="account_label")
+    auto_margin = serializers.BooleanField(
+        help_text="The venue tops the account's positions up: max_loss does not bound what can be lost."
+    )
     venue = serializers.CharField()
     symbol = serializers.CharField()
     kind = serializers.CharField()
@@ -86,6 +92,9 @@ class PositionSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(allow_null=True)
     mark_price = DecimalText(allow_null=True)
     mark_at = serializers.DateTimeField(allow_null=True)
+    snapped = serializers.BooleanField(
+        help_text="The mark is the last of its minute: single marks of that time are no longer kept."
+    )
     computed_at = serializers.DateTimeField(allow_null=True)
     value = DecimalText(allow_null=True)
     unrealised_pnl = DecimalText(allow_null=True)
@@ -211,7 +220,7 @@ class ClientsView(Endpoint):
         """The clients that the caller answers for, or reads as compliance or admin."""
         listing = Listing(request, ListQuery)
         after = None if listing.place is None else UUID(listing.place)
-        rows = list_clients_after(after, limit=listing.limit + 1)
+        rows = list_clients_after(after, limit=listing.limit + 1, as_of=listing.given["as_of"])
         return listing.answer(ClientSerializer, rows, lambda row: str(row.public_id))
 
 
@@ -225,11 +234,16 @@ class PortfoliosView(Endpoint):
         """The portfolios of those clients."""
         listing = Listing(request, PortfolioQuery)
         after = None if listing.place is None else UUID(listing.place)
-        rows = list_portfolios_after(after, client_id=listing.given["client"], limit=listing.limit + 1)
+        rows = list_portfolios_after(
+            after,
+            client_id=listing.given["client"],
+            limit=listing.limit + 1,
+            as_of=listing.given["as_of"],
+        )
         return listing.answer(PortfolioSerializer, rows, lambda row: str(row.public_id))
 
 
-class PositionsView(Endpoint):
+class PositionsView(OpensPositions):
     @extend_schema(
         operation_id="list_positions", parameters=[PositionQuery], responses=answers(PositionPageSerializer)
     )
@@ -244,7 +258,9 @@ class PositionsView(Endpoint):
             base_asset=listing.given["coin"],
         )
         try:
-            found = list_positions(chosen, limit=listing.limit, cursor=listing.place or "")
+            found = list_positions(
+                chosen, limit=listing.limit, cursor=listing.place or "", as_of=listing.given["as_of"]
+            )
         except BadCursor as error:
             raise listing.refuse_cursor() from error
         next_cursor = listing.seal(found.next_cursor) if found.next_cursor else ""
@@ -254,16 +270,20 @@ class PositionsView(Endpoint):
 class PositionView(Endpoint):
     @extend_schema(
         operation_id="get_position",
-        parameters=[OpenApiParameter("public_id", UUID, OpenApiParameter.PATH)],
+        parameters=[OpenApiParameter("public_id", UUID, OpenApiParameter.PATH), MomentQuery],
         responses=answers(PositionSerializer, missing=True),
     )
     def get(self, request: Request, public_id: UUID) -> Response:
-        """One position, open or closed."""
-        parse_query(request, NoQuery)
+        """One position, open or closed; not found before it was first recorded."""
+        moment = parse_query(request, MomentQuery)["as_of"]
         try:
-            return Response(PositionSerializer(get_position(public_id)).data)
+            return Response(PositionSerializer(get_position(public_id, as_of=moment)).data)
         except PositionNotFound as error:
             raise NotFound from error
+
+
+class PositionEventsView(PositionEvents):
+    record = staticmethod(record_event)
 
 
 class MarksView(Endpoint):
@@ -272,10 +292,12 @@ class MarksView(Endpoint):
 
     @extend_schema(operation_id="list_marks", parameters=[MarkQuery], responses=answers(MarkPageSerializer))
     def get(self, request: Request) -> Response:
-        """The newest mark of every instrument."""
+        """The newest mark of every instrument, or the newest that had been received by a moment."""
         listing = Listing(request, MarkQuery)
         after = None if listing.place is None else (listing.place[0], listing.place[1])
-        rows = list_marks_after(after, venue=listing.given["venue"], limit=listing.limit + 1)
+        rows = list_marks_after(
+            after, venue=listing.given["venue"], limit=listing.limit + 1, as_of=listing.given["as_of"]
+        )
         return listing.answer(MarkSerializer, rows, lambda row: [row.venue, row.symbol])
 
     @extend_schema(
@@ -299,5 +321,6 @@ urlpatterns = [
     path("portfolios", PortfoliosView.as_view(), name="api_portfolios"),
     path("positions", PositionsView.as_view(), name="api_positions"),
     path("positions/<uuid:public_id>", PositionView.as_view(), name="api_position"),
+    path("positions/<uuid:public_id>/events", PositionEventsView.as_view(), name="api_events"),
     path("marks", MarksView.as_view(), name="api_marks"),
 ]

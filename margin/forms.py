@@ -1,5 +1,6 @@
 """What can be asked of the lists of margin."""
 
+from datetime import datetime
 from typing import cast
 
 from django import forms
@@ -8,7 +9,9 @@ from advisors.selectors import list_clients
 from margin.selectors.overview import list_choices
 from margin.selectors.positions import PositionFilter
 from margin.selectors.rows import venue_label
+from portfolios.selectors import list_tags
 
+MAX_TAG = 40
 STATES = ("liquidatable", "critical", "danger", "unknown", "stale", "watch", "ok")
 
 
@@ -19,20 +22,29 @@ class PositionFilterForm(forms.Form):
     client = forms.ChoiceField(required=False)
     venue = forms.ChoiceField(required=False)
     coin = forms.ChoiceField(required=False)
+    tag = forms.ChoiceField(required=False)
     portfolio = forms.UUIDField(required=False)
     after = forms.CharField(max_length=120, required=False)
 
-    def offer_choices(self) -> None:
+    def offer_choices(self, *, as_of: datetime | None) -> None:
         """What the positions in force can be filtered by."""
-        choices = list_choices()
-        clients = [(str(client.public_id), client.name) for client in list_clients()]
+        choices = list_choices(as_of=as_of)
+        clients = [(str(client.public_id), client.name) for client in list_clients(as_of=as_of)]
         offered = {
             "client": clients,
             "venue": [(venue, venue_label(venue)) for venue in choices.venues],
             "coin": [(asset, asset) for asset in choices.base_assets],
+            "tag": [(tag, tag) for tag in self._tags()],
         }
         for name, values in offered.items():
             cast(forms.ChoiceField, self.fields[name]).choices = [("", "any"), *values]
+
+    def _tags(self) -> list[str]:
+        """Tags in force, and the one that is asked for: a page of the past may be about one that is no more."""
+        asked = self.data.get("tag", "")
+        return sorted(
+            {row.tag for row in list_tags()} | ({asked} if asked and len(asked) <= MAX_TAG else set())
+        )
 
     def chosen(self) -> PositionFilter:
         given = self.cleaned_data
@@ -40,10 +52,19 @@ class PositionFilterForm(forms.Form):
             state=given["state"],
             venue=given["venue"],
             base_asset=given["coin"],
+            tag=given["tag"],
             client_id=given["client"] or None,
             portfolio_id=given["portfolio"],
         )
 
     @property
     def is_filtered(self) -> bool:
-        return any(self.cleaned_data[name] for name in ("state", "client", "venue", "coin", "portfolio"))
+        return any(
+            self.cleaned_data[name] for name in ("state", "client", "venue", "coin", "tag", "portfolio")
+        )
+
+
+class DaysForm(forms.Form):
+    """Which sealed days to list: those before one."""
+
+    before = forms.DateField(required=False, input_formats=["%Y-%m-%d"])

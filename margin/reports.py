@@ -9,6 +9,7 @@ COLUMNS = (
     Column("client_name", "client"),
     Column("portfolio_name", "portfolio"),
     Column("account_label", "account"),
+    Column("auto_margin", "auto_margin"),
     Column("venue", "venue"),
     Column("symbol", "symbol"),
     Column("kind", "kind"),

@@ -2,6 +2,7 @@
 
 from advisors.jobs import sweep
 from margin import services
+from margin.services import funding, house
 
 
 @sweep("take_in_marks")
@@ -12,3 +13,13 @@ def take_in_marks() -> int:
 @sweep("recompute")
 def recompute() -> int:
     return services.recompute_all()
+
+
+@sweep("book_funding")
+def book_funding() -> int:
+    return funding.book_funding()
+
+
+@sweep("housekeeping")
+def housekeeping() -> int:
+    return house.keep_house()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from margin.views import clients, home, positions
+from margin.views import clients, days, events, home, positions
 
 app_name = "margin"
 urlpatterns = [
@@ -11,6 +11,7 @@ urlpatterns = [
     path("ladder.json", home.home_ladder_figure, name="home_ladder_figure"),
     path("map.json", home.home_map_figure, name="home_map_figure"),
     path("freshness", home.freshness, name="freshness"),
+    path("days", days.days, name="days"),
     path("clients", clients.clients, name="clients"),
     path("clients/<uuid:public_id>", clients.client, name="client"),
     path("clients/<uuid:public_id>/live", clients.client_live, name="client_live"),
@@ -19,6 +20,8 @@ urlpatterns = [
     path("positions", positions.positions, name="positions"),
     path("positions/live", positions.positions_live, name="positions_live"),
     path("positions/<uuid:public_id>", positions.position, name="position"),
+    path("positions/<uuid:public_id>/events", events.events, name="events"),
+    path("positions/<uuid:public_id>/events/new", events.event_new, name="event_new"),
     path("positions/<uuid:public_id>/live", positions.position_live, name="position_live"),
     path(
         "positions/<uuid:public_id>/price.json", positions.position_price_figure, name="position_price_figure"

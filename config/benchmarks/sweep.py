@@ -17,7 +17,8 @@ from advisors.jobs import firm_scope
 from config.benchmarks.database import throwaway_database
 from config.benchmarks.output import Out, say
 from config.benchmarks.scalar import ScalarTier, compute_scalar
-from margin.selectors.book import read_ladders
+from margin.engine.tiers import Ladder
+from margin.selectors.ladders import read_ladders
 from margin.services import MarkIn, ingest_marks, load_tiers, read_shipped_tiers
 from margin.tasks import recompute
 from portfolios.services.instruments import load_instruments, read_shipped_instruments
@@ -129,8 +130,13 @@ def _mark(symbol: str, price: Decimal) -> MarkIn:
     )
 
 
+def _ladders() -> list[Ladder]:
+    now = timezone.now()
+    return read_ladders(day=now.date(), known_at=now)
+
+
 def _tiers_per_instrument() -> float:
-    ladders = [ladder for ladder in read_ladders(today=timezone.now().date()) if ladder.label == VENUE]
+    ladders = [ladder for ladder in _ladders() if ladder.label == VENUE]
     return sum(len(ladder.rows) for ladder in ladders) / len(ladders)
 
 
@@ -184,7 +190,7 @@ def _loop_over_orm(firm_ids: range) -> None:
             )
             for row in ladder.rows
         ]
-        for ladder in read_ladders(today=timezone.now().date())
+        for ladder in _ladders()
         if ladder.label == VENUE
     }
     marks = {mark.instrument_id: mark for mark in apps.get_model("margin.MarkPrice").objects.all()}

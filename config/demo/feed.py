@@ -13,10 +13,12 @@ from django.db import transaction
 from config.demo import ledger
 from config.demo.book import DemoFirm, build_book
 from config.demo.feedlog import EventLine, FeedLog, MarkLine, say_moment, say_number
+from config.demo.funding import payments_of
 from config.demo.market import DemoInstrument, demo_instruments, find_instrument
 from config.demo.path import SEQUENCES_PER_RUN, SPEED, START_AT, TICKS_PER_RUN, Run, Tick
 from config.demo.venue import Booking, Due, Held, LadderBook, Ticks, play
 from margin.services import MarkIn, ingest_marks
+from margin.services.funding_rates import ingest_funding
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +29,7 @@ Book = Callable[[int], tuple[DemoFirm, ...]]
 
 
 class MarksRefused(Exception):
-    """The database did not keep every mark sent: the replay must not go on as if it had."""
+    """The database did not keep every mark or payment sent: the replay must not go on as if it had."""
 
 
 class Span(NamedTuple):
@@ -174,12 +176,20 @@ class Feed:
         taken = ingest_marks([_mark(instrument, tick) for instrument, tick in sent])
         if taken.kept != len(sent):
             raise MarksRefused(f"{taken.kept} of {len(sent)} marks kept: {dict(taken.reasons)}")
+        self._pay(ticks, span)
         self.passing("sent")
         bookings = play(ticks, held, self._due(span, held), ladders, after=span.after, upto=span.upto)
         events = list(self._write(bookings))
         self.log.append(span.run.number, [mark_line(*one) for one in sent], events)
         self.passing("logged")
         return len(events)
+
+    def _pay(self, ticks: Ticks, span: Span) -> None:
+        """What the venue pays in the span; the product's own sweep books it."""
+        payments = list(payments_of(ticks, span.after, span.upto))
+        taken = ingest_funding(payments) if payments else None
+        if taken is not None and taken.refused:
+            raise MarksRefused(f"payments refused: {[refusal.reason for refusal in taken.refused]}")
 
     def _write(self, bookings: Iterator[Booking]) -> Iterator[EventLine]:
         for booking in bookings:

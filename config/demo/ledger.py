@@ -43,7 +43,7 @@ LAST_TICK = """
 SELECT last.sequence, last.source_at
 FROM portfolios_instrument i CROSS JOIN LATERAL (
     SELECT t.sequence, t.source_at FROM margin_marktick t
-    WHERE t.instrument_id = i.id AND t.source = %s ORDER BY t.sequence DESC LIMIT 1) last
+    WHERE t.instrument_id = i.id AND t.source = %s ORDER BY t.source_at DESC, t.sequence DESC LIMIT 1) last
 WHERE i.venue = ANY(%s) ORDER BY last.sequence DESC LIMIT 1
 """
 OPEN_POSITIONS = """

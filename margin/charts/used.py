@@ -24,8 +24,8 @@ def used_figure(
         Level(word, (bottom + top) / 2, f"{bottom:.0f}", f"@{word}-ink") for word, bottom, top, _ in bands
     ]
     if known:
-        now = _percent(known[-1].used_ratio)
-        levels.append(Level("now", now, f"{now:.1f} %", "@ink", strong=True))
+        last = _percent(known[-1].used_ratio)
+        levels.append(Level("last", last, f"{last:.1f} %", "@ink", strong=True))
     return Figure(
         title=_title(history),
         caption="Share of equity needed as maintenance, in %. Grey bars reach the worst mark in each bar.",

@@ -1,11 +1,12 @@
 """Why a liquidation price is what it is: the formula, the position's own numbers, the tier and the source."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from margin.engine.rules import Basis, FeeBasis, VenueRule
 from margin.engine.tiers import Ladder, TierRow
-from margin.selectors.ladders import ladder_of_instrument
+from margin.selectors.ladders import day_of, ladder_of_instrument
 from margin.selectors.rows import PositionRow, trim, venue_rule
 
 
@@ -49,12 +50,12 @@ def _tier_at_liquidation(row: PositionRow, ladder: Ladder, liquidation: Decimal)
     return inside[-1] if inside else None
 
 
-def explain_liquidation(row: PositionRow) -> Explanation | None:
+def explain_liquidation(row: PositionRow, *, as_of: datetime | None = None) -> Explanation | None:
     """None where there is no price to explain; the row's reason says why."""
     if row.closed_at is not None:
         return None
-    rule = venue_rule(row.venue, row.kind)
-    ladder = ladder_of_instrument(row.venue, row.symbol)
+    rule = venue_rule(row.venue, row.kind, None if as_of is None else day_of(as_of))
+    ladder = ladder_of_instrument(row.venue, row.symbol, as_of=as_of)
     if (
         rule is None
         or ladder is None

@@ -1,42 +1,28 @@
 """What a position went through: marks in bars, and its risk in each, computed anew from its events."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
+from django.utils import timezone
 
+from advisors.selectors.past import wait_for_moment
 from margin.engine.figures import compute_figures
 from margin.engine.rules import RULES, UnknownRule, rule_index
 from margin.engine.tiers import build_tiers
 from margin.engine.types import LONG, SHORT, Figures, Tiers, pack_positions
-from margin.selectors.ladders import ladder_of_instrument
-from margin.selectors.positions import fetch_rows
+from margin.selectors.ladders import day_of, ladder_of_instrument
+from margin.selectors.past_marks import MarkSpan, mark_span, read_bars
 from margin.selectors.rows import KINDS, PositionRow
 from portfolios.fold import Event, State, apply_event, in_order
+from portfolios.models import Position
+from portfolios.selectors.past import read_events
 
 MAX_BARS = 160
 BAR_WIDTHS_SECONDS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)
-BARS = """
-SELECT date_bin(%(width)s, source_at, %(start)s) AS at,
-    (array_agg(price ORDER BY source_at, id))[1]::float8 AS open_price,
-    max(high_price)::float8 AS high_price, min(low_price)::float8 AS low_price,
-    (array_agg(price ORDER BY source_at DESC, id DESC))[1]::float8 AS close_price
-FROM margin_marktick
-WHERE instrument_id = (SELECT instrument_id FROM portfolios_position WHERE id = %(id)s)
-    AND source_at >= %(start)s AND source_at <= %(end)s
-GROUP BY 1 ORDER BY 1
-"""
-EVENTS = """
-SELECT kind, effective_at, seq, quantity, price, amount, leverage FROM portfolios_positionevent
-WHERE position_id = %(id)s ORDER BY effective_at, seq
-"""
-SPAN = """
-SELECT max(source_at) AS last_at, min(source_at) AS first_at, clock_timestamp() AS now FROM margin_marktick
-WHERE instrument_id = (SELECT instrument_id FROM portfolios_position WHERE id = %(id)s)
-    AND source_at >= %(opened_at)s - %(lead)s
-"""
 WINDOW = timedelta(days=30)
+LEAD = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,28 +78,29 @@ class PositionHistory:
         return next((bar for bar in self.bars if bar.at <= at < bar.at + self.bar_width), None)
 
 
-def get_history(row: PositionRow) -> PositionHistory:
+def get_history(row: PositionRow, *, as_of: datetime | None = None) -> PositionHistory:
     """Risk is a pure function of events and marks, so what is stored are those, and this computes the rest."""
-    start, end = _span(row)
+    instrument_id = Position.objects.values_list("instrument_id", flat=True).get(id=row.id)
+    moment = as_of or timezone.now()
+    wait_for_moment(as_of)
+    start, end = _span(row, mark_span(instrument_id, row.opened_at - LEAD, as_of), moment)
     width = _bar_width(end - start)
-    window = {"id": row.id, "start": start, "end": end, "width": width}
-    bars = [Bar(**raw) for raw in fetch_rows(BARS, window)]
-    events = [Event(**raw) for raw in fetch_rows(EVENTS, {"id": row.id})]
+    bars = [Bar(**asdict(bar)) for bar in read_bars(instrument_id, start, end, width, as_of)]
+    events = read_events([row.id], until=moment)[row.id]
     return PositionHistory(
         start=start,
         end=end,
         bar_width=width,
-        bars=tuple(_with_risk(row, bars, events, width)),
-        events=tuple(HistoryEvent(event.effective_at, event.kind, _words(row, event)) for event in events),
+        bars=tuple(_with_risk(row, bars, _states_at(row, bars, events, width), as_of)),
+        events=tuple(
+            HistoryEvent(event.effective_at, event.kind, _words(row, event)) for event in in_order(events)
+        ),
     )
 
 
-def _span(row: PositionRow) -> tuple[datetime, datetime]:
-    lead = timedelta(minutes=10)
-    span = fetch_rows(SPAN, {"id": row.id, "opened_at": row.opened_at, "lead": lead})[0]
-    end = row.closed_at + lead / 2 if row.closed_at else span["now"]
-    end = min(end, span["now"])
-    first = span["first_at"] or row.opened_at
+def _span(row: PositionRow, marks: MarkSpan, now: datetime) -> tuple[datetime, datetime]:
+    end = min(row.closed_at + LEAD / 2, now) if row.closed_at else now
+    first = marks.first_at or row.opened_at
     return max(first, end - WINDOW), max(end, first + timedelta(seconds=10))
 
 
@@ -154,12 +141,13 @@ def _states_at(
     return found
 
 
-def _with_risk(row: PositionRow, bars: list[Bar], events: list[Event], width: timedelta) -> list[Bar]:
-    states = _states_at(row, bars, events, width)
+def _with_risk(
+    row: PositionRow, bars: list[Bar], states: Sequence[State | None], as_of: datetime | None
+) -> list[Bar]:
     held = [(place, state) for place, state in enumerate(states) if state is not None]
-    ladder = ladder_of_instrument(row.venue, row.symbol)
+    ladder = ladder_of_instrument(row.venue, row.symbol, as_of=as_of)
     try:
-        rule = rule_index(row.venue, KINDS[row.kind])
+        rule = rule_index(row.venue, KINDS[row.kind], None if as_of is None else day_of(as_of))
     except (UnknownRule, KeyError):
         rule = -1
     tiers = build_tiers([ladder] if ladder else [])

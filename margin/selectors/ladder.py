@@ -1,9 +1,11 @@
 """Where each open position in force dies, and with how much: what the pictures of a whole book are drawn from."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from margin.selectors.overview import IN_DOLLARS, RANK_WORDS, get_last_run
-from margin.selectors.positions import RANK, TABLES, fetch_rows
+from margin.selectors.positions import RANK
+from margin.selectors.tables import tables_as_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +41,17 @@ STANDINGS = f"""
 SELECT coalesce(r.state < 5, false) AS has_figures, c.name AS client_name, i.base_asset,
     p.side, {RANK} AS rank, r.distance_ratio,
     r.max_loss * {IN_DOLLARS} AS margin_dollars, r.value * {IN_DOLLARS} AS value_dollars
-FROM {TABLES} WHERE p.closed_at IS NULL
+FROM {{positions}} WHERE p.closed_at IS NULL
 ORDER BY rank, r.distance_ratio NULLS LAST, p.id
 """
 
 
-def get_book_standing() -> BookStanding:
-    rows = fetch_rows(STANDINGS, {})
+def get_book_standing(*, as_of: datetime | None = None) -> BookStanding:
+    rows = tables_as_of(as_of).fetch(STANDINGS)
     # A loss that is known of a position whose outcome is not would pass for one that survives every move.
     known = [row for row in rows if row.pop("has_figures")]
     return BookStanding(
         standings=[Standing(state=RANK_WORDS[row.pop("rank")], **row) for row in known],
         without_figures=len(rows) - len(known),
-        version=get_last_run().run_id,
+        version=get_last_run(as_of=as_of).run_id,
     )

@@ -8,8 +8,11 @@ from decimal import Decimal
 from django.db import connection
 from django.db.models import Q
 
+from advisors.selectors.past import wait_for_moment
 from margin.models import MarkPrice
+from margin.selectors.past_marks import marks_as_of
 from margin.selectors.rows import trim
+from portfolios.models import Instrument
 
 KNOWN = """
 SELECT venue, symbol FROM portfolios_instrument
@@ -28,8 +31,12 @@ class MarkRow:
     received_at: datetime
 
 
-def list_marks_after(place: tuple[str, str] | None, *, venue: str, limit: int) -> list[MarkRow]:
+def list_marks_after(
+    place: tuple[str, str] | None, *, venue: str, limit: int, as_of: datetime | None = None
+) -> list[MarkRow]:
     """The newest mark of each instrument by venue and symbol, from behind the place given."""
+    if as_of is not None:
+        return _list_past_marks(place, as_of, venue=venue)[:limit]
     found = MarkPrice.objects.filter(instrument__venue=venue) if venue else MarkPrice.objects.all()
     if place is not None:
         behind = Q(instrument__venue=place[0], instrument__symbol__gt=place[1])
@@ -46,6 +53,26 @@ def list_marks_after(place: tuple[str, str] | None, *, venue: str, limit: int) -
         )
     )
     return [MarkRow(at, of, trim(price) or price, *rest) for at, of, price, *rest in rows[:limit]]
+
+
+def _list_past_marks(place: tuple[str, str] | None, as_of: datetime, *, venue: str) -> list[MarkRow]:
+    """Of every instrument that had a mark by then: there are few enough."""
+    wait_for_moment(as_of)
+    listed = Instrument.objects.filter(venue=venue) if venue else Instrument.objects.all()
+    names = {key: (at, of) for key, at, of in listed.values_list("id", "venue", "symbol")}
+    rows = [
+        MarkRow(
+            *names[key],
+            trim(mark.price) or mark.price,
+            mark.source,
+            mark.sequence,
+            mark.source_at,
+            mark.received_at,
+        )
+        for key, mark in marks_as_of(names, as_of).items()
+        if place is None or names[key] > tuple(place)
+    ]
+    return sorted(rows, key=lambda row: (row.venue, row.symbol))
 
 
 def known_instruments(named: Collection[tuple[str, str]]) -> set[tuple[str, str]]:

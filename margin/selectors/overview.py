@@ -12,12 +12,12 @@ from margin.selectors.positions import (
     DISTANCE,
     IS_STALE,
     RANK,
-    TABLES,
     PositionFilter,
     conditions_of,
-    fetch_rows,
+    tables_of,
 )
 from margin.selectors.rows import PositionRow
+from margin.selectors.tables import fetch_rows, tables_as_of
 
 EVERYTHING = PositionFilter()
 FALL_RATIO = 0.10
@@ -69,6 +69,13 @@ class BookSummary:
         return self.total - self.stale - self.unknown
 
 
+# What is shown of a past moment was computed of that moment.
+LAST_RUN = """(
+    SELECT %(run_at)s::timestamptz AS finished_at, 0::float8 AS age_seconds WHERE %(run_at)s IS NOT NULL
+    UNION ALL
+    SELECT finished_at, extract(epoch FROM clock_timestamp() - finished_at)::float8
+    FROM advisors_heartbeat WHERE stage = 'recompute' AND %(run_at)s IS NULL
+)"""
 SUMMARY = f"""
 SELECT count(*) AS total,
     count(*) FILTER (WHERE rank = 0) AS liquidatable, count(*) FILTER (WHERE rank = 1) AS critical,
@@ -81,22 +88,22 @@ SELECT count(*) AS total,
     count(DISTINCT client_id) FILTER (WHERE dies) AS fall_clients,
     coalesce(sum(loss) FILTER (WHERE dies), 0)::float8 AS fall_lost_dollars,
     max(mark_age_seconds) AS oldest_mark_age_seconds,
-    (SELECT finished_at FROM advisors_heartbeat WHERE stage = 'recompute') AS last_run_at,
-    (SELECT extract(epoch FROM clock_timestamp() - finished_at)::float8 FROM advisors_heartbeat
-     WHERE stage = 'recompute') AS last_run_age_seconds
+    (SELECT finished_at FROM {LAST_RUN} run) AS last_run_at,
+    (SELECT age_seconds FROM {LAST_RUN} run) AS last_run_age_seconds
 FROM (
     SELECT p.client_id, {RANK} AS rank, (r.state IS NOT NULL AND r.state < 5) AS has_figures,
         r.max_loss * {IN_DOLLARS} AS loss, coalesce({DIES_IN_FALL}, false) AS dies,
         extract(epoch FROM now.at - r.priced_at)::float8 AS mark_age_seconds
-    FROM {TABLES} WHERE {{conditions}}
+    FROM {{positions}} WHERE {{conditions}}
 ) open_positions
 """
 
 
-def get_summary(chosen: PositionFilter = EVERYTHING) -> BookSummary:
+def get_summary(chosen: PositionFilter = EVERYTHING, *, as_of: datetime | None = None) -> BookSummary:
     """Counts and totals of what is chosen, in one query."""
     conditions, parameters = conditions_of(chosen)
-    return BookSummary(**fetch_rows(SUMMARY.format(conditions=" AND ".join(conditions)), parameters)[0])
+    statement = SUMMARY.replace("{conditions}", " AND ".join(conditions))
+    return BookSummary(**tables_of(chosen, as_of).fetch(statement, {**parameters, "run_at": as_of})[0])
 
 
 def run_id_of(finished_at: datetime | None) -> str:
@@ -115,12 +122,8 @@ class LastRun:
         return run_id_of(self.finished_at)
 
 
-def get_last_run() -> LastRun:
-    found = fetch_rows(
-        "SELECT finished_at, extract(epoch FROM clock_timestamp() - finished_at)::float8 AS age_seconds "
-        "FROM advisors_heartbeat WHERE stage = 'recompute'",
-        {},
-    )
+def get_last_run(*, as_of: datetime | None = None) -> LastRun:
+    found = fetch_rows(f"SELECT * FROM {LAST_RUN} run", {"run_at": as_of})
     return LastRun(**found[0]) if found else LastRun(None, None)
 
 
@@ -137,14 +140,13 @@ class Freshness:
 FRESHNESS = f"""
 SELECT count(*) AS positions, max(extract(epoch FROM now.at - r.priced_at))::float8 AS oldest_mark_age_seconds,
     count(*) FILTER (WHERE r.state IS NULL OR r.state = 5 OR {IS_STALE}) AS not_fresh
-FROM portfolios_position p CROSS JOIN (SELECT now() AS at) now
-LEFT JOIN margin_riskstate r ON r.firm_id = p.firm_id AND r.id = p.id WHERE p.closed_at IS NULL
+FROM {{risks}} WHERE p.closed_at IS NULL
 """
 
 
-def get_freshness() -> Freshness:
+def get_freshness(*, as_of: datetime | None = None) -> Freshness:
     limit = settings.MARK_AGE_LIMIT.total_seconds()
-    return Freshness(**fetch_rows(FRESHNESS, {})[0], limit_seconds=limit)
+    return Freshness(**tables_as_of(as_of).fetch(FRESHNESS)[0], limit_seconds=limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,7 @@ class ClientRisk:
 CLIENTS = f"""
 SELECT c.public_id, c.name, c.reference, coalesce(n.positions, 0) AS positions, n.rank, n.stale,
     n.worst_symbol, n.worst_side, n.distance_ratio, n.margin_dollars, coalesce(n.without_figures, 0) AS without_figures
-FROM advisors_client c LEFT JOIN (
+FROM {{clients}} c LEFT JOIN (
     SELECT client_id, count(*) AS positions, min(rank) AS rank,
         (array_agg(stale ORDER BY rank, distance_key, id))[1] AS stale,
         (array_agg(symbol ORDER BY rank, distance_key, id))[1] AS worst_symbol,
@@ -177,17 +179,17 @@ FROM advisors_client c LEFT JOIN (
         SELECT p.client_id, p.id, {RANK} AS rank, {DISTANCE} AS distance_key, i.symbol, p.side,
             r.distance_ratio, coalesce(r.state < 5 AND {IS_STALE}, false) AS stale,
             CASE WHEN r.state < 5 THEN r.max_loss * {IN_DOLLARS} END AS loss
-        FROM {TABLES} WHERE p.closed_at IS NULL
+        FROM {{positions}} WHERE p.closed_at IS NULL
     ) open_positions GROUP BY client_id
 ) n ON n.client_id = c.id
 ORDER BY n.rank NULLS LAST, n.distance_ratio NULLS LAST, c.name, c.id
 """
 
 
-def list_client_risks() -> list[ClientRisk]:
+def list_client_risks(*, as_of: datetime | None = None) -> list[ClientRisk]:
     """Every client in force, the one with the worst position first."""
     found = []
-    for row in fetch_rows(CLIENTS, {}):
+    for row in tables_as_of(as_of).fetch(CLIENTS):
         rank, stale = row.pop("rank"), row.pop("stale")
         state = None if rank is None else "stale" if rank == 3 and stale else RANK_WORDS[rank]
         found.append(ClientRisk(**row, state=state))
@@ -202,11 +204,9 @@ class Choices:
     base_assets: list[str]
 
 
-def list_choices() -> Choices:
-    rows = fetch_rows(
-        "SELECT DISTINCT i.venue, i.base_asset FROM portfolios_position p "
-        "JOIN portfolios_instrument i ON i.id = p.instrument_id WHERE p.closed_at IS NULL",
-        {},
+def list_choices(*, as_of: datetime | None = None) -> Choices:
+    rows = tables_as_of(as_of).fetch(
+        "SELECT DISTINCT i.venue, i.base_asset FROM {positions} WHERE p.closed_at IS NULL"
     )
     return Choices(
         venues=sorted({row["venue"] for row in rows}), base_assets=sorted({row["base_asset"] for row in rows})

@@ -2,35 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import isfinite
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-from django.db import connection
-
 from margin.selectors.rows import PositionRow, build_row
+from margin.selectors.tables import Tables, fetch_rows, tables_as_of
+from portfolios.selectors.annotations import HAS_TAG
 
 COLUMNS = """
     p.id, p.public_id, c.public_id AS client_id, c.name AS client_name, f.public_id AS portfolio_id,
-    f.name AS portfolio_name, a.label AS account_label, p.external_id, i.venue, i.symbol, i.base_asset,
+    f.name AS portfolio_name, a.label AS account_label, a.auto_margin, p.external_id, i.venue, i.symbol, i.base_asset,
     i.quote_asset, i.settle_asset, i.kind, i.contract_size, i.tick_size, p.side, p.quantity,
     p.entry_price, p.isolated_wallet, p.leverage, p.stop_price, p.opened_at, p.closed_at, p.closed_by, p.version,
     r.state, r.reason, r.liquidation_reason, r.position_version AS risk_version, r.mark_price,
     r.priced_at, r.computed_at, r.value, r.unrealised_pnl, r.equity, r.maintenance_margin, r.margin_ratio,
     r.liquidation_price, r.bankruptcy_price, r.distance_ratio, r.effective_leverage, r.max_loss,
-    extract(epoch FROM now.at - r.priced_at)::float8 AS mark_age_seconds,
+    r.snapped, extract(epoch FROM now.at - r.priced_at)::float8 AS mark_age_seconds,
     extract(epoch FROM now.at - r.computed_at)::float8 AS computed_age_seconds
-"""
-# Every position is there whatever became of its risk: a missing row is "not computed yet", never a shorter list.
-TABLES = """
-    portfolios_position p
-    CROSS JOIN (SELECT now() AS at) now
-    JOIN portfolios_instrument i ON i.id = p.instrument_id
-    JOIN advisors_client c ON c.firm_id = p.firm_id AND c.id = p.client_id
-    JOIN portfolios_portfolio f ON f.firm_id = p.firm_id AND f.id = p.portfolio_id
-    JOIN portfolios_venueaccount a ON a.firm_id = p.firm_id AND a.id = p.account_id
-    LEFT JOIN margin_riskstate r ON r.firm_id = p.firm_id AND r.id = p.id
 """
 IS_STALE = """
     (r.position_version <> p.version OR r.priced_at < now.at - %(limit)s
@@ -61,6 +51,7 @@ class PositionFilter:
     portfolio_id: UUID | None = None
     venue: str = ""
     base_asset: str = ""
+    tag: str = ""
     state_ranks: tuple[int, ...] = field(default=())
 
 
@@ -68,14 +59,6 @@ class PositionFilter:
 class PositionPage:
     rows: list[PositionRow]
     next_cursor: str
-
-
-def fetch_rows(statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    values: dict[str, Any] = {"limit": settings.MARK_AGE_LIMIT, **parameters}
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        names = [column[0] for column in cursor.description or ()]
-        return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
 
 
 def conditions_of(chosen: PositionFilter) -> tuple[list[str], dict[str, Any]]:
@@ -91,6 +74,9 @@ def conditions_of(chosen: PositionFilter) -> tuple[list[str], dict[str, Any]]:
             key = column.replace(".", "_")
             conditions.append(f"{column} = %({key})s")
             parameters[key] = value
+    if chosen.tag:
+        conditions.append(HAS_TAG)
+        parameters["tag"] = chosen.tag
     ranks = (STATE_RANKS[chosen.state],) if chosen.state else chosen.state_ranks
     if ranks:
         conditions.append(f"{RANK} = ANY(%(ranks)s)")
@@ -100,21 +86,29 @@ def conditions_of(chosen: PositionFilter) -> tuple[list[str], dict[str, Any]]:
     return conditions, parameters
 
 
-def list_positions(chosen: PositionFilter, *, limit: int = 100, cursor: str = "") -> PositionPage:
+def list_positions(
+    chosen: PositionFilter, *, limit: int = 100, cursor: str = "", as_of: datetime | None = None
+) -> PositionPage:
     """Open positions, worst first, a page at a time; the cursor is the place of the last row shown."""
     conditions, parameters = conditions_of(chosen)
+    tables = tables_of(chosen, as_of)
     place = parse_cursor(cursor)
     if place is not None:
         conditions.append(f"({RANK}, {DISTANCE}, p.public_id) > (%(rank)s, %(distance)s, %(id)s)")
         parameters.update(zip(("rank", "distance", "id"), place, strict=True))
-    raw = fetch_rows(
-        f"SELECT {COLUMNS}, {RANK} AS rank, {DISTANCE} AS distance_key FROM {TABLES} "
+    raw = tables.fetch(
+        f"SELECT {COLUMNS}, {RANK} AS rank, {DISTANCE} AS distance_key FROM {{positions}} "
         f"WHERE {' AND '.join(conditions)} ORDER BY rank, distance_key, p.public_id LIMIT %(rows)s",
         {**parameters, "rows": limit + 1},
     )
     more, raw = len(raw) > limit, raw[:limit]
     next_cursor = f"{raw[-1]['rank']}_{raw[-1]['distance_key']!r}_{raw[-1]['public_id']}" if more else ""
-    return PositionPage(rows=[build_row(row) for row in raw], next_cursor=next_cursor)
+    return PositionPage(rows=[build_row(row, as_of=as_of) for row in raw], next_cursor=next_cursor)
+
+
+def tables_of(chosen: PositionFilter, as_of: datetime | None) -> Tables:
+    """The tables in which to look for what is chosen."""
+    return tables_as_of(as_of, client_id=chosen.client_id, portfolio_id=chosen.portfolio_id)
 
 
 class BadCursor(ValueError):
@@ -134,30 +128,43 @@ def parse_cursor(cursor: str) -> tuple[int, float, UUID] | None:
     return place
 
 
-def get_position(public_id: UUID) -> PositionRow:
-    """One position, open or closed."""
-    raw = fetch_rows(f"SELECT {COLUMNS} FROM {TABLES} WHERE p.public_id = %(id)s", {"id": public_id})
+def get_position(public_id: UUID, *, as_of: datetime | None = None) -> PositionRow:
+    """One position, open or closed; one that nothing was recorded of by then was not there."""
+    tables = tables_as_of(as_of, position_id=public_id, only_open=False)
+    raw = tables.fetch(f"SELECT {COLUMNS} FROM {{positions}} WHERE p.public_id = %(id)s", {"id": public_id})
     if not raw:
         raise PositionNotFound
-    return build_row(raw[0])
+    return build_row(raw[0], as_of=as_of)
 
 
-def count_open_positions() -> int:
-    return int(
-        fetch_rows("SELECT count(*) AS n FROM portfolios_position WHERE closed_at IS NULL", {})[0]["n"]
+# Whoever closed after the moment may have been open at it.
+KEYS = """
+SELECT id FROM portfolios_position
+WHERE id > %(last)s AND (closed_at IS NULL OR last_recorded_at > coalesce(%(as_of)s, 'infinity'::timestamptz))
+ORDER BY id LIMIT %(rows)s
+"""
+OPEN_OF_KEYS = "FROM {positions} WHERE p.closed_at IS NULL AND p.id = ANY(%(keys)s)"
+CHUNK = 2_000
+
+
+def count_open_positions(*, as_of: datetime | None = None) -> int:
+    counted = (
+        rows[0]["n"] for rows in _fetch_in_chunks(f"SELECT count(*) AS n {OPEN_OF_KEYS}", CHUNK, as_of)
     )
+    return sum(counted)
 
 
-def iterate_open_positions(chunk: int = 2_000) -> Iterator[PositionRow]:
+def iterate_open_positions(chunk: int = CHUNK, *, as_of: datetime | None = None) -> Iterator[PositionRow]:
     """Every open position in force by its key, a chunk at a time: memory does not grow with the book."""
-    last_id = 0
-    while True:
-        raw = fetch_rows(
-            f"SELECT {COLUMNS} FROM {TABLES} WHERE p.closed_at IS NULL AND p.id > %(last)s "
-            "ORDER BY p.id LIMIT %(rows)s",
-            {"last": last_id, "rows": chunk},
-        )
-        yield from map(build_row, raw)
-        if len(raw) < chunk:
-            return
-        last_id = raw[-1]["id"]
+    for rows in _fetch_in_chunks(f"SELECT {COLUMNS} {OPEN_OF_KEYS} ORDER BY p.id", chunk, as_of):
+        yield from (build_row(row, as_of=as_of) for row in rows)
+
+
+def _fetch_in_chunks(statement: str, chunk: int, as_of: datetime | None) -> Iterator[list[dict[str, Any]]]:
+    last, keys = 0, [0] * chunk
+    while len(keys) == chunk:
+        found = fetch_rows(KEYS, {"last": last, "as_of": as_of, "rows": chunk})
+        keys = [row["id"] for row in found]
+        if keys:
+            last = keys[-1]
+            yield tables_as_of(as_of, keys=keys).fetch(statement, {"keys": keys})

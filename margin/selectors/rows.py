@@ -1,7 +1,7 @@
 """The one row of a position with its risk that pages, API and exports share."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from math import isfinite
 from typing import Any
@@ -13,6 +13,7 @@ from margin.engine.reasons import describe_reason
 from margin.engine.rules import UnknownRule, VenueRule, displayed_liquidation_price, rule_for
 from margin.engine.states import STATE_WORDS
 from margin.engine.types import INVERSE, LINEAR, LONG, SHORT
+from margin.selectors.ladders import day_of
 from portfolios.importing import plain
 
 STABLE_ASSETS = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD"})
@@ -22,11 +23,16 @@ KINDS = {"linear": LINEAR, "inverse": INVERSE}
 WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 NOT_COMPUTED = "Not computed yet"
 CHANGED = "Changed since it was last computed"
+ENDED = {
+    "liquidated": "Liquidated by the venue",
+    "deleveraged": "Deleveraged by the venue",
+    "voided": "Withdrawn: everything recorded of it was taken back",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionRow:
-    """A position as of now. None is always explained by a reason; state is what may be shown as a colour."""
+    """A position now, or as it stood. None is always explained by a reason; state is what may be shown as a colour."""
 
     id: int
     public_id: UUID
@@ -77,6 +83,10 @@ class PositionRow:
     bankruptcy_price: Decimal | None
     effective_leverage: float | None
     upnl_of_margin_ratio: float | None
+    # The mark is the close of a minute: single marks of then are no longer kept.
+    snapped: bool
+    # The venue tops the account up: what is set aside for the position is not all that it can lose.
+    auto_margin: bool
 
     @property
     def title(self) -> str:
@@ -105,9 +115,10 @@ def trim(value: Decimal | None) -> Decimal | None:
     return None if value is None else Decimal(plain(value))
 
 
-def venue_rule(venue: str, kind: str) -> VenueRule | None:
+def venue_rule(venue: str, kind: str, day: date | None = None) -> VenueRule | None:
+    """The rule in force on a day, or the newest."""
     try:
-        return rule_for(venue, KINDS[kind])
+        return rule_for(venue, KINDS[kind], day)
     except (UnknownRule, KeyError):
         return None
 
@@ -123,7 +134,7 @@ def _shown_liquidation(raw: dict[str, Any], rule: VenueRule | None) -> Decimal |
 def _state(raw: dict[str, Any]) -> tuple[str, str | None, str | None]:
     """What may be shown: the state word, the word it had before it went stale, and why."""
     if raw["closed_at"] is not None:
-        return "closed", None, "Liquidated by the venue" if raw["closed_by"] == "liquidated" else "Closed"
+        return "closed", None, ENDED.get(raw["closed_by"], "Closed")
     if raw["state"] is None:
         return "unknown", None, NOT_COMPUTED
     word = STATE_WORDS[raw["state"]]
@@ -180,7 +191,8 @@ def _figures(raw: dict[str, Any], rule: VenueRule | None) -> dict[str, Any]:
 SHARED = (
     *("id", "public_id", "client_id", "client_name", "portfolio_id", "portfolio_name", "account_label"),
     *("external_id", "venue", "symbol", "base_asset", "quote_asset", "settle_asset", "kind", "side"),
-    *("opened_at", "closed_at", "closed_by", "version", "mark_age_seconds", "computed_at"),
+    *("opened_at", "closed_at", "closed_by", "version", "mark_age_seconds", "computed_at", "snapped"),
+    "auto_margin",
 )
 
 
@@ -192,14 +204,15 @@ FIGURES_OF_OPEN = (
 )
 
 
-def build_row(raw: dict[str, Any]) -> PositionRow:
+def build_row(raw: dict[str, Any], *, as_of: datetime | None = None) -> PositionRow:
     """From one database row, floats and all, to what is shown."""
     if raw["closed_at"] is not None:
-        raw = raw | dict.fromkeys(FIGURES_OF_OPEN)
-    rule = venue_rule(raw["venue"], raw["kind"])
+        raw = raw | dict.fromkeys(FIGURES_OF_OPEN) | {"snapped": False}
+    rule = venue_rule(raw["venue"], raw["kind"], None if as_of is None else day_of(as_of))
     state, was, reason = _state(raw)
     return PositionRow(
-        **{name: raw[name] for name in SHARED},
+        **{name: raw[name] for name in SHARED if name != "snapped"},
+        snapped=bool(raw["snapped"]),
         **_figures(raw, rule),
         venue_name=venue_name(raw["venue"], rule),
         quantity=trim(raw["quantity"]),  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from margin.services.marks import MarkIn, MarksTaken, ingest_marks, take_in_posted_marks
 from margin.services.recompute import recompute_all
+from margin.services.removal import record_event
 from margin.services.tiers import load_tiers, read_shipped_tiers
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "load_tiers",
     "read_shipped_tiers",
     "recompute_all",
+    "record_event",
     "take_in_posted_marks",
 ]

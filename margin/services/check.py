@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.db import connection
-from django.utils import timezone
 from numpy.typing import NDArray
 
 from advisors.jobs import firm_scope, list_firm_ids
@@ -17,7 +16,8 @@ from margin.engine.reasons import Reason
 from margin.engine.rules import RULES
 from margin.engine.states import UNKNOWN
 from margin.selectors.book import COLUMNS as POSITION_COLUMNS
-from margin.selectors.book import Book, Market, UnreadableRows, fetch_arrays, read_market
+from margin.selectors.book import Book, UnreadableRows, fetch_arrays
+from margin.selectors.market import Market, read_market
 from margin.services.risk import COLUMNS as RISK_COLUMNS
 from margin.services.risk import figure_columns
 
@@ -37,6 +37,11 @@ CHECKED = (
     ("tick_price", ">f8", f"coalesce(t.price, {NAN})"),
     ("changed_seconds", ">f8", SECONDS.format("now() - coalesce(e.recorded_at, p.opened_at)")),
     ("computed_seconds", ">f8", f"coalesce({SECONDS.format('now() - r.computed_at')}, 0)"),
+    (
+        "ahead_seconds",
+        ">f8",
+        f"coalesce({SECONDS.format('greatest(e.recorded_at, t.received_at) - r.computed_at')}, 0)",
+    ),
     ("lag_seconds", ">f8", f"coalesce({SECONDS.format('m.source_at - r.priced_at')}, 0)"),
     ("unpriced_seconds", ">f8", f"coalesce({SECONDS.format('now() - m.received_at')}, 0)"),
     *((name, ">i2", f"coalesce(r.{name}, -1::int2)") for name in CODES),
@@ -53,7 +58,7 @@ FROM portfolios_position p
 LEFT JOIN margin_riskstate r ON r.id = p.id
 LEFT JOIN margin_markprice m ON m.instrument_id = p.instrument_id
 LEFT JOIN LATERAL {LAST_EVENT} e ON true
-LEFT JOIN LATERAL (SELECT price::float8 FROM margin_marktick
+LEFT JOIN LATERAL (SELECT price::float8, received_at FROM margin_marktick
     WHERE instrument_id = p.instrument_id AND source_at = r.priced_at AND sequence = r.mark_sequence LIMIT 1) t ON true
 WHERE p.closed_at IS NULL AND NOT {HELD}
 """  # noqa: S608  # put together from constants of the module
@@ -97,7 +102,7 @@ class CheckReport:
 
 def check_rows(limits: Limits) -> CheckReport:
     """Look at every firm, each as of one moment."""
-    market = read_market(today=timezone.now().date())
+    market = read_market()
     report = CheckReport()
     for firm_id in list_firm_ids():
         with firm_scope(firm_id):
@@ -136,15 +141,17 @@ def _check_firm(firm_id: int, market: Market, limits: Limits, report: CheckRepor
     report.add("row of an earlier version", firm_id, position[there & ~is_current & settled])
     report.add("row too old", firm_id, position[there & (found["computed_seconds"] > limits.age)])
     report.add("mark too far behind the newest", firm_id, position[there & late])
+    report.add(
+        "knows what came after its moment", firm_id, position[is_current & (found["ahead_seconds"] > 0)]
+    )
     for name, same in _compare(found, market).items():
         report.add(f"{name} differs", firm_id, position[is_current & ~same])
 
 
 def _compare(found: dict[str, NDArray[Any]], market: Market) -> dict[str, NDArray[np.bool_]]:
     """Column by column, whether the stored value is what the tick named in the row gives."""
-    book = Book(
-        **{name: found[name] for name, _, _ in POSITION_COLUMNS} | {"side": found["side"].astype(np.int8)}
-    )
+    columns: dict[str, Any] = {name: found[name] for name, _, _ in POSITION_COLUMNS}
+    book = Book(**columns | {"side": found["side"].astype(np.int8)})
     place = market.find(book.instrument_id)
     figures = compute_figures(book.positions(market, place, found["tick_price"]), market.tiers, RULES)
     names = [name for name, _ in RISK_COLUMNS]

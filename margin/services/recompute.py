@@ -12,12 +12,12 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Least
-from django.utils import timezone
 
 from advisors.jobs import firm_scope
 from advisors.models import FirmRun
 from config.db.arrays import open_array_cursor
-from margin.selectors.book import Market, read_book, read_market
+from margin.selectors.book import Book, read_book
+from margin.selectors.market import Market, read_market, renew_market
 from margin.services import quarantine
 from margin.services.risk import PLAN, compute_rows, quarantined_rows, replace_rows, write_rows
 
@@ -25,8 +25,16 @@ log = structlog.get_logger(__name__)
 
 # Two connections keep the database busy while Python computes; for a few firms a second log-in costs more than it wins.
 CONNECTIONS, FIRMS_PER_CONNECTION = 2, 10
-# Told apart in one round trip: where the ledger stands, and whether anything ever failed.
-OPENING = f"{PLAN}, (SELECT seq FROM portfolios_ledgerhead), EXISTS (SELECT FROM margin_quarantine)"  # noqa: S608
+# Held shared by whoever records in a firm, from before the clock is read until it is committed.
+LEDGER = "7307, (app_firm() % 2147483647)::int"
+NOBODY_RECORDS = f"SELECT pg_advisory_xact_lock({LEDGER})"
+# A firm that is busy for longer, as with a large import, has its turn at the next sweep: it delays nobody else.
+PATIENCE = "set_config('lock_timeout', '200ms', true)"
+# In one round trip: wait for who is recording; where the ledger stands, and whether anything ever failed.
+OPENING = f"""
+{PLAN}, {PATIENCE}, pg_advisory_lock({LEDGER}), pg_advisory_unlock({LEDGER}),
+    (SELECT seq FROM portfolios_ledgerhead), EXISTS (SELECT FROM margin_quarantine)
+"""  # noqa: S608  # put together from constants of the module
 # Where each firm's ledger stood when its rows were last found to be those of its open positions. Positions open
 # and close with the ledger alone, so while it stands there no row can be left over from a closed one.
 _settled: dict[int, int] = {}
@@ -40,7 +48,7 @@ def recompute_all() -> int:
 
     Firms that failed come last, so they delay nobody: first each alone, then one position at a time.
     """
-    market = read_market(today=timezone.now().date())
+    market = read_market()
     runs = list(FirmRun.objects.order_by("attempts", "firm_id").values_list("firm_id", "attempts"))
     calm = [firm_id for firm_id, attempts in runs if attempts == 0]
     rows = 0
@@ -60,14 +68,16 @@ def recompute_firm(firm_id: int, market: Market) -> int:
     with firm_scope(firm_id):
         cursor = open_array_cursor(connection.connection)
         cursor.execute(OPENING)
-        _, _, seq, any_failed = cursor.fetchone()  # type: ignore[misc]
+        *_, seq, any_failed = cursor.fetchone()  # type: ignore[misc]
         entries = quarantine.read_entries(cursor) if any_failed else []
         held = [entry for entry in entries if entry.is_held]
         overtaken = [entry.position_id for entry in entries if not entry.is_held]
-        rows = compute_rows(read_book(cursor, without=[entry.position_id for entry in held]), market)
+        book, market = _read_together(cursor, market, without=[entry.position_id for entry in held])
+        rows = compute_rows(book, market)
         if held:
             rows += quarantined_rows([(entry.position_id, entry.client_id, entry.version) for entry in held])
-        replace_rows(cursor, rows, is_settled=seq is not None and _settled.get(firm_id) == seq)
+        is_settled = seq is not None and _settled.get(firm_id) == seq
+        replace_rows(cursor, rows, at=market.at, is_settled=is_settled)
     _settled[firm_id] = seq
     if overtaken:
         with firm_scope(firm_id):
@@ -124,7 +134,12 @@ def _contain(work: Callable[[int, Market], int], firm_id: int, market: Market) -
     except SoftTimeLimitExceeded:
         raise
     except Exception as error:
-        if _is_lost(raw) or _is_nobodys_fault(error):
+        if _is_lost(raw):
+            raise
+        if _sqlstate(error) == LOCK_NOT_AVAILABLE:
+            log.info("firm_busy", firm_id=firm_id)
+            return 0
+        if _is_nobodys_fault(error):
             raise
         log.exception("recompute_failed", firm_id=firm_id, error=type(error).__name__)
         return None
@@ -167,19 +182,40 @@ def _run_positions(firm_id: int, market: Market) -> int:
 def _recompute_position(firm_id: int, position_id: int, market: Market) -> None:
     with firm_scope(firm_id):
         cursor = open_array_cursor(connection.connection)
-        write_rows(cursor, compute_rows(read_book(cursor, only=position_id), market))
+        cursor.execute(OPENING)
+        book, market = _read_together(cursor, market, only=position_id)
+        write_rows(cursor, compute_rows(book, market), at=market.at)
+
+
+def _read_together(
+    cursor: Any, market: Market, *, only: int | None = None, without: Sequence[int] = ()
+) -> tuple[Book, Market]:
+    """The firm's book and the market as of one moment: whatever was recorded and received by then, and nothing else.
+
+    The moment is the market's. Who was recording at it has ended by now, and where the firm has recorded something
+    since, it is moved on with nobody recording. So the figures are those that this moment has for ever.
+    """
+    book = read_book(cursor, only=only, without=without)
+    if book.recorded_at is None or book.recorded_at <= market.at:
+        return book, market
+    cursor.execute(NOBODY_RECORDS)
+    market = renew_market(market)
+    return read_book(cursor, only=only, without=without), market
 
 
 # SQLSTATE classes of a database that is ill, full, busy or set up wrongly: no position can help that.
 OUR_FAULT = ("42", "53", "55", "57", "58")
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+def _sqlstate(error: Exception) -> str:
+    """What the database said, if it did: the error is psycopg's or Django's of it."""
+    found = (getattr(cause, "sqlstate", None) for cause in (error, error.__cause__))
+    return next((str(state) for state in found if state is not None), "")
 
 
 def _is_nobodys_fault(error: Exception) -> bool:
-    for cause in (error, error.__cause__):
-        state = getattr(cause, "sqlstate", None)
-        if state is not None:
-            return str(state).startswith(OUR_FAULT)
-    return False
+    return _sqlstate(error).startswith(OUR_FAULT)
 
 
 def _is_lost(raw: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from margin.engine.reasons import Reason
 from margin.engine.rules import RULES
 from margin.engine.states import UNKNOWN
 from margin.engine.types import Figures, Float
-from margin.selectors.book import Book, Market
+from margin.selectors.book import Book
+from margin.selectors.market import Market
 
 # Column and its type, as RiskRows has them.
 COLUMNS = (
@@ -40,7 +42,7 @@ COLUMNS = (
 FIGURES = 10
 # unnest() stands in the select list, which walks the arrays in step; in FROM each would be written out first.
 UPDATE = f"""
-UPDATE margin_riskstate AS r SET computed_at = now(), {", ".join(f"{name} = n.{name}" for name, _ in COLUMNS[1:])}
+UPDATE margin_riskstate AS r SET computed_at = %s, {", ".join(f"{name} = n.{name}" for name, _ in COLUMNS[1:])}
 FROM (SELECT {", ".join(f"unnest(%s::{kind}[]) AS {name}" for name, kind in COLUMNS)}) AS n WHERE r.id = n.id
 """  # noqa: S608  # put together from constants of the module
 # Row-level security makes the planner expect one row in the firm and compare each of its thousand with each new one.
@@ -51,8 +53,8 @@ PLAN = "SELECT set_config('enable_nestloop', 'off', true), set_config('enable_se
 INSERT = f"INSERT INTO margin_riskstate (computed_at, {', '.join(name for name, _ in COLUMNS)}) VALUES"
 BLANK = f"(now(), %d, %d, 0, 0, 0, now(), {UNKNOWN}, {Reason.NO_MARK:d}, {Reason.NO_MARK:d}{', 0' * FIGURES})"
 ROWS_PER_INSERT = 1000
-# now() is the moment the transaction began, so what this run did not write carries another.
-DELETE_OTHERS = "DELETE FROM margin_riskstate WHERE computed_at <> now()"
+# What this run did not write carries another moment.
+DELETE_OTHERS = "DELETE FROM margin_riskstate WHERE computed_at <> %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class RiskRows:
 
 
 def compute_rows(book: Book, market: Market) -> RiskRows:
-    """What is known of each position at the newest marks."""
+    """What is known of each position at the marks of the market."""
     place = market.find(book.instrument_id)
     mark_price = market.mark_price[place]
     figures = compute_figures(book.positions(market, place, mark_price), market.tiers, RULES)
@@ -122,17 +124,20 @@ def quarantined_rows(held: Sequence[tuple[int, int, int]]) -> RiskRows:
     )
 
 
-def replace_rows(cursor: Any, rows: RiskRows, *, is_settled: bool) -> None:
+def replace_rows(cursor: Any, rows: RiskRows, *, at: datetime, is_settled: bool) -> None:
     """Make these the rows of the firm; settled = it has no others."""
-    if write_rows(cursor, rows) or not is_settled:
-        cursor.execute(DELETE_OTHERS)
+    if write_rows(cursor, rows, at=at) or not is_settled:
+        cursor.execute(DELETE_OTHERS, [at])
 
 
-def write_rows(cursor: Any, rows: RiskRows) -> int:
-    """Bring these rows up to date and add those that are not there yet; how many that were."""
+def write_rows(cursor: Any, rows: RiskRows, *, at: datetime) -> int:
+    """Bring these rows, computed of what was known at a moment, up to date and add those that are not there yet.
+
+    How many that were.
+    """
     if not len(rows):
         return 0
-    cursor.execute(UPDATE, rows.columns)
+    cursor.execute(UPDATE, [at, *rows.columns])
     if cursor.rowcount == len(rows):
         return 0
     missing = _find_missing(cursor, rows)
@@ -140,7 +145,7 @@ def write_rows(cursor: Any, rows: RiskRows) -> int:
         some = [column[start : start + ROWS_PER_INSERT].tolist() for column in missing.columns[:2]]
         blanks = ", ".join(BLANK % pair for pair in zip(*some, strict=True))
         cursor.execute(f"{INSERT} {blanks}", prepare=False)
-    cursor.execute(UPDATE, missing.columns)
+    cursor.execute(UPDATE, [at, *missing.columns])
     return len(missing)
 
 

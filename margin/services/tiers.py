@@ -4,12 +4,11 @@ import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from django.db import transaction
-from django.utils import timezone
+from django.db import connection, transaction
 
 from margin.engine.tiers import Ladder, TierError, TierRow, check_ladder, read_tier_rows
 from margin.models import Tier
@@ -21,6 +20,8 @@ SHIPPED = tuple(
 # The date of the file version most shipped rows come from. Rows of a dated label hold from that date on.
 SHIPPED_FROM = date(2025, 7, 10)
 LABEL_DATE = re.compile(r"_(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
+# The lock under which marks are taken in: a moment of the market is read when nobody is at it.
+RECORDING = "SELECT pg_advisory_xact_lock_shared(7308, 0), clock_timestamp()"
 LARGEST, DECIMALS = Decimal(10) ** 20, 18
 
 
@@ -51,9 +52,9 @@ def load_tiers(rows: Iterable[Mapping[str, str]], *, effective_from: date = SHIP
         for row in ladder.rows:
             _check_storable(ladder, row)
     with transaction.atomic():
+        now = _date_recording()
         stored = _read_stored()
         added = [ladder for ladder in ladders if not _is_stored(ladder, stored, effective_from)]
-        now = timezone.now()
         Tier.objects.bulk_create(
             Tier(
                 label=ladder.label,
@@ -72,6 +73,14 @@ def load_tiers(rows: Iterable[Mapping[str, str]], *, effective_from: date = SHIP
             for row in ladder.rows
         )
     return TiersLoaded(added=len(added), unchanged=len(ladders) - len(added))
+
+
+def _date_recording() -> datetime:
+    """Now, by the database's clock; who waits to read this moment waits until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(RECORDING)
+        at: datetime = cursor.fetchone()[1]
+    return at
 
 
 def _first_day(ladder: Ladder, effective_from: date) -> date:

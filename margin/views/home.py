@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from advisors.access import page, requires, scope_of_request
+from advisors.moment import moment_of
 from advisors.roles import Permission, Role
 from advisors.selectors import list_late_stages
 from margin.charts import ladder_figure, risk_map_figure
@@ -18,7 +19,7 @@ from margin.selectors.positions import (
     PositionFilter,
     list_positions,
 )
-from margin.views.parts import answer_figure, is_advisor, is_unchanged
+from margin.views.parts import answer_figure, is_unchanged, may_edit
 
 HOME_ROWS = 20
 NEED_RANKS = (0, 1, 2, 3, 4)
@@ -42,8 +43,9 @@ def home_live(request: HttpRequest) -> HttpResponse:
 
 
 def _home_context(request: HttpRequest) -> dict[str, Any]:
-    summary = overview.get_summary()
-    needing = list_positions(PositionFilter(state_ranks=NEED_RANKS), limit=HOME_ROWS)
+    moment = moment_of(request)
+    summary = overview.get_summary(as_of=moment)
+    needing = list_positions(PositionFilter(state_ranks=NEED_RANKS), limit=HOME_ROWS, as_of=moment)
     return {
         "summary": summary,
         "run_id": summary.run_id,
@@ -52,20 +54,20 @@ def _home_context(request: HttpRequest) -> dict[str, Any]:
         "worst": needing.rows[0] if needing.rows else None,
         "meaning": describe_states(),
         "limit_seconds": settings.MARK_AGE_LIMIT.total_seconds(),
-        "can_edit": is_advisor(request),
+        "can_edit": may_edit(request),
     }
 
 
 @require_GET
 @requires(Permission.VIEW_RISK)
 def home_ladder_figure(request: HttpRequest) -> HttpResponse:
-    return answer_figure(request, ladder_figure(get_book_standing()))
+    return answer_figure(request, ladder_figure(get_book_standing(as_of=moment_of(request))))
 
 
 @require_GET
 @requires(Permission.VIEW_RISK)
 def home_map_figure(request: HttpRequest) -> HttpResponse:
-    return answer_figure(request, risk_map_figure(get_book_standing()))
+    return answer_figure(request, risk_map_figure(get_book_standing(as_of=moment_of(request))))
 
 
 @require_GET

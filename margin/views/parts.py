@@ -1,27 +1,65 @@
 """What the pages of risk share."""
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import wraps
+from typing import Any
+from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
-from advisors.access import scope_of_request
+from advisors.access import page, scope_of_request
+from advisors.moment import moment_of
 from advisors.roles import Role
 from margin.charts.figure import Figure
 from margin.selectors import overview
 
 PAGE_ROWS = 100
+# Beside a position that is polled; all of them have a page of their own.
+TIMELINE_ROWS = 30
 # While runs are at most this old, a page that shows the newest run is told that nothing changed.
 UNCHANGED_WITHIN_SECONDS = 30
 
 
 def is_unchanged(request: HttpRequest, run: overview.LastRun) -> bool:
+    """Whether a page of now already shows the newest run; the past does not change with runs."""
+    if moment_of(request) is not None:
+        return False
     fresh = run.age_seconds is not None and run.age_seconds < UNCHANGED_WITHIN_SECONDS
     return fresh and request.GET.get("v") == run.run_id
 
 
-def is_advisor(request: HttpRequest) -> bool:
+def may_edit(request: HttpRequest) -> bool:
+    """An advisor who looks at now: the past is read only."""
     scope = scope_of_request(request)
-    return scope is not None and scope.role == Role.ADVISOR
+    return scope is not None and scope.role == Role.ADVISOR and moment_of(request) is None
+
+
+ViewOfOne = Callable[[HttpRequest, UUID], HttpResponse]
+
+
+def tells_later_from_never(
+    read: Callable[[UUID], Any], missing: type[Exception]
+) -> Callable[[ViewOfOne], ViewOfOne]:
+    """In the past: what is in force by now but was not known then is no page that never was, and says so."""
+
+    def decorate(view: ViewOfOne) -> ViewOfOne:
+        @wraps(view)
+        def honest(request: HttpRequest, public_id: UUID) -> HttpResponse:
+            try:
+                return view(request, public_id)
+            except Http404:
+                if moment_of(request) is None:
+                    raise
+            try:
+                read(public_id)
+            except missing as error:
+                raise Http404 from error
+            return page(request, "margin/not_yet.html", status=404)
+
+        return honest
+
+    return decorate
 
 
 def answer_figure(request: HttpRequest, figure: Figure) -> HttpResponse:

@@ -8,12 +8,14 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from advisors.access import page, requires
+from advisors.moment import moment_of
 from advisors.roles import Permission
 from margin.charts import price_figure, used_figure
 from margin.engine.states import describe_states
 from margin.forms import PositionFilterForm
 from margin.selectors import overview
 from margin.selectors.explain import explain_liquidation
+from margin.selectors.funding import get_funding
 from margin.selectors.history import get_history
 from margin.selectors.positions import (
     BadCursor,
@@ -21,10 +23,16 @@ from margin.selectors.positions import (
     get_position,
     list_positions,
 )
-from margin.views.parts import PAGE_ROWS, answer_figure, is_advisor, is_unchanged
-from portfolios.selectors import (
-    list_events,
+from margin.selectors.rows import PositionRow
+from margin.views.parts import (
+    PAGE_ROWS,
+    TIMELINE_ROWS,
+    answer_figure,
+    is_unchanged,
+    may_edit,
+    tells_later_from_never,
 )
+from portfolios.selectors import get_annotation, list_events, list_notes
 
 
 @require_GET
@@ -42,12 +50,14 @@ def positions_live(request: HttpRequest) -> HttpResponse:
 
 
 def _positions_context(request: HttpRequest) -> dict[str, Any]:
+    moment = moment_of(request)
     form = PositionFilterForm(request.GET)
-    form.offer_choices()
+    form.offer_choices(as_of=moment)
     if not form.is_valid():
         raise Http404
     try:
-        found = list_positions(form.chosen(), limit=PAGE_ROWS, cursor=form.cleaned_data["after"])
+        cursor = form.cleaned_data["after"]
+        found = list_positions(form.chosen(), limit=PAGE_ROWS, cursor=cursor, as_of=moment)
     except BadCursor as error:
         raise Http404 from error
     return {
@@ -64,6 +74,7 @@ def _positions_context(request: HttpRequest) -> dict[str, Any]:
 
 @require_GET
 @requires(Permission.VIEW_RISK)
+@tells_later_from_never(get_position, PositionNotFound)
 def position(request: HttpRequest, public_id: UUID) -> HttpResponse:
     return page(request, "margin/position.html", _position_context(request, public_id))
 
@@ -77,20 +88,24 @@ def position_live(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 
 def _position_context(request: HttpRequest, public_id: UUID) -> dict[str, Any]:
-    row = _position_or_404(public_id)
+    moment = moment_of(request)
+    row = _position_or_404(request, public_id)
     return {
         "row": row,
         "run_id": overview.get_last_run().run_id,
-        "explain": explain_liquidation(row),
-        "events": list_events(row.id),
-        "can_edit": is_advisor(request) and row.closed_at is None,
+        "explain": explain_liquidation(row, as_of=moment),
+        "events": list_events(row.id, as_of=moment, latest=TIMELINE_ROWS),
+        "funding": get_funding(row, as_of=moment),
+        "annotation": get_annotation(public_id, as_of=moment),
+        "notes": list_notes(public_id, as_of=moment),
+        "can_edit": may_edit(request),
         "meaning": describe_states(),
     }
 
 
-def _position_or_404(public_id: UUID) -> Any:
+def _position_or_404(request: HttpRequest, public_id: UUID) -> PositionRow:
     try:
-        return get_position(public_id)
+        return get_position(public_id, as_of=moment_of(request))
     except PositionNotFound as error:
         raise Http404 from error
 
@@ -98,12 +113,12 @@ def _position_or_404(public_id: UUID) -> Any:
 @require_GET
 @requires(Permission.VIEW_RISK)
 def position_price_figure(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    row = _position_or_404(public_id)
-    return answer_figure(request, price_figure(row, get_history(row)))
+    row = _position_or_404(request, public_id)
+    return answer_figure(request, price_figure(row, get_history(row, as_of=moment_of(request))))
 
 
 @require_GET
 @requires(Permission.VIEW_RISK)
 def position_history_figure(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    row = _position_or_404(public_id)
-    return answer_figure(request, used_figure(row, get_history(row)))
+    row = _position_or_404(request, public_id)
+    return answer_figure(request, used_figure(row, get_history(row, as_of=moment_of(request))))

@@ -18,11 +18,14 @@ for (const button of document.querySelectorAll("[data-theme-choice]"))
   });
 showTheme();
 
-// ---- menu: closes on Escape and on a click elsewhere -------------------------------------------------------
-const menu = document.querySelector("details.pop");
-if (menu) {
+// ---- menus: close on Escape and on a click elsewhere; a link may open one -----------------------------------
+for (const menu of document.querySelectorAll("details.pop")) {
   document.addEventListener("click", (event) => {
-    if (!menu.contains(event.target)) menu.open = false;
+    if (event.target.closest("[data-opens]")?.dataset.opens === menu.id) {
+      event.preventDefault();
+      menu.open = true;
+      menu.querySelector("input:not([type=hidden])")?.focus();
+    } else if (!menu.contains(event.target)) menu.open = false;
   });
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
@@ -87,3 +90,14 @@ const tick = () => {
   document.documentElement.classList.toggle("is-lost", !document.hidden && silent > OLD_AFTER_MS);
 };
 setInterval(tick, 1000);
+
+// "/" puts the cursor into the search box, unless somebody is typing.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, select, textarea, [contenteditable]")) return;
+  const find = document.getElementById("find");
+  if (!find) return;
+  event.preventDefault();
+  find.select();
+  find.focus();
+});

@@ -5,12 +5,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from config.benchmarks import engine, sweep
+from config.benchmarks import engine, past, sweep
 
 
 class Command(BaseCommand):
     help = (
-        "Run a benchmark: sweep (needs BULKHEAD_PROCESS=bootstrap and a superuser in DATABASE_URL) or engine."
+        "Run a benchmark: engine, or sweep or past (which need BULKHEAD_PROCESS=bootstrap and a superuser in "
+        "DATABASE_URL)."
     )
     requires_system_checks: list[str] = []
 
@@ -20,6 +21,9 @@ class Command(BaseCommand):
         for_sweep.add_argument("--firms", type=int, default=100)
         for_sweep.add_argument("--positions", type=int, default=1000, help="of each firm")
         for_sweep.add_argument("--sample", type=int, default=5, help="firms the ORM loop is timed on")
+        for_past = names.add_parser("past", help="a client's page as of two years ago")
+        for_past.add_argument("--positions", type=int, default=5000, help="of one firm")
+        for_past.add_argument("--years", type=int, default=5, help="of 8-hour funding, three at least")
         for_engine = names.add_parser("engine", help="the engine alone")
         for_engine.add_argument("--rows", type=int, default=1_000_000)
 
@@ -28,7 +32,10 @@ class Command(BaseCommand):
             engine.run(self.stdout, rows=options["rows"])
             return
         if settings.BULKHEAD_PROCESS != "bootstrap":
-            raise CommandError("the sweep benchmark makes its own database: set BULKHEAD_PROCESS=bootstrap")
+            raise CommandError("this benchmark makes its own database: set BULKHEAD_PROCESS=bootstrap")
+        if options["name"] == "past":
+            past.run(self.stdout, positions=options["positions"], years=options["years"])
+            return
         sweep.run(
             self.stdout, firms=options["firms"], positions=options["positions"], sample=options["sample"]
         )

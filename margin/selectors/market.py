@@ -1,0 +1,152 @@
+"""What positions are computed against: instruments, marks and the tiers and rules in force, as of one moment."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+from django.db import connection, transaction
+from numpy.typing import NDArray
+
+from margin.engine.rules import RULES, UnknownRule, rule_index
+from margin.engine.tiers import build_tiers
+from margin.engine.types import INVERSE, LINEAR, QUANTO, Float, Int8, Int16, Int32, Int64, Tiers
+from margin.selectors.ladders import day_of, read_ladders
+from margin.selectors.past_marks import PastMark
+from portfolios.models import Instrument
+
+Moments = NDArray[np.datetime64]
+KINDS = {"linear": LINEAR, "inverse": INVERSE, "quanto": QUANTO}
+# Whoever takes marks or tiers in holds it shared from before they are dated until they are committed. So whoever has
+# it alone sees all that was received up to now; a later statement is needed, for this one began before it had it.
+NOBODY_RECEIVES = "SELECT pg_advisory_xact_lock(7308, 0)"
+# Each row carries the moment; without an instrument there is one row with nothing else in it.
+NOW = """
+SELECT now.at, now.tiers_recorded_at, i.id, i.venue, i.kind, i.contract_size, i.tier_label, i.tier_symbol,
+    m.price, m.sequence, m.source_at
+FROM (SELECT clock_timestamp() AS at, (SELECT max(recorded_at) FROM margin_tier) AS tiers_recorded_at) now
+LEFT JOIN portfolios_instrument i ON true LEFT JOIN margin_markprice m ON m.instrument_id = i.id ORDER BY i.id
+"""
+LISTED = ("id", "venue", "kind", "contract_size", "tier_label", "tier_symbol")
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """As it was known at a moment: one element an instrument by id, and one more for any not listed."""
+
+    at: datetime
+    tiers_recorded_at: datetime | None
+    instrument: Int64
+    kind: Int8
+    contract_size: Float
+    rule: Int16
+    fee_rate: Float
+    ladder: Int32
+    mark_price: Float
+    mark_sequence: Int64
+    priced_at: Moments
+    tiers: Tiers
+
+    def find(self, instrument: Int64) -> Int64:
+        """Place of each instrument; -1, the last element, for one that was listed after the market was read."""
+        place = np.searchsorted(self.instrument, instrument)
+        found = self.instrument[np.minimum(place, len(self.instrument) - 1)] == instrument
+        return np.where(found, place, -1)
+
+
+# Price, sequence and time at its source.
+Mark = tuple[Any, Any, Any]
+NO_MARK: Mark = (None, None, None)
+
+
+def read_market() -> Market:
+    """The market now."""
+    at, tiers_recorded_at, listed, marks = _read_now()
+    return _build(at, tiers_recorded_at, listed, marks)
+
+
+def renew_market(market: Market) -> Market:
+    """The market at a later moment: as a rule only the marks have moved."""
+    at, tiers_recorded_at, listed, marks = _read_now()
+    same = (
+        tiers_recorded_at == market.tiers_recorded_at
+        and day_of(at) == day_of(market.at)
+        and np.array_equal(_ids(listed), market.instrument)
+    )
+    if not same:
+        return _build(at, tiers_recorded_at, listed, marks)
+    return replace(market, at=at, **_mark_columns(marks))
+
+
+def read_past_market(
+    as_of: datetime, instrument_ids: Collection[int], marks: Mapping[int, PastMark]
+) -> Market:
+    """What was known at a moment of these instruments, with their marks of then."""
+    found = Instrument.objects.filter(id__in=instrument_ids).order_by("id")
+    listed = list(found.values_list(*LISTED))
+    newest = [marks.get(row[0]) for row in listed]
+    taken = [NO_MARK if mark is None else (mark.price, mark.sequence, mark.source_at) for mark in newest]
+    return _build(as_of, None, listed, taken)
+
+
+def _read_now() -> tuple[datetime, datetime | None, list[tuple[Any, ...]], list[Mark]]:
+    """A moment, when tiers were last recorded, the instruments, and the mark that each had at the moment."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(NOBODY_RECEIVES)
+        cursor.execute(NOW)
+        rows = cursor.fetchall()
+    listed = [row for row in rows if row[2] is not None]
+    return rows[0][0], rows[0][1], [row[2:8] for row in listed], [row[8:] for row in listed]
+
+
+def _build(
+    at: datetime,
+    tiers_recorded_at: datetime | None,
+    listed: Sequence[tuple[Any, ...]],
+    marks: Sequence[Mark],
+) -> Market:
+    named = {(row[4], row[5]) for row in listed}
+    ladders = read_ladders(day=day_of(at), known_at=at, of=named)
+    index = {(ladder.label, ladder.symbol): place for place, ladder in enumerate(ladders)}
+    rules = [*(_rule_of(venue, KINDS[kind], day_of(at)) for _, venue, kind, *_ in listed), -1]
+    return Market(
+        at=at,
+        tiers_recorded_at=tiers_recorded_at,
+        instrument=_ids(listed),
+        kind=np.array([*(KINDS[row[2]] for row in listed), LINEAR], dtype=np.int8),
+        contract_size=np.array([*(float(row[3]) for row in listed), float("nan")]),
+        rule=np.array(rules, dtype=np.int16),
+        fee_rate=np.array([0.0 if rule < 0 else float(RULES[rule].default_fee_rate) for rule in rules]),
+        ladder=np.array([*(index.get((row[4], row[5]), -1) for row in listed), -1], dtype=np.int32),
+        tiers=build_tiers(ladders),
+        **_mark_columns(marks),
+    )
+
+
+def _ids(listed: Sequence[tuple[Any, ...]]) -> Int64:
+    return np.array([*(row[0] for row in listed), -1], dtype=np.int64)[: len(listed) or 1]
+
+
+def _mark_columns(marks: Sequence[Mark]) -> dict[str, Any]:
+    nan, never = float("nan"), np.datetime64("NaT", "us")
+    return {
+        "mark_price": np.array([*(nan if price is None else float(price) for price, _, _ in marks), nan]),
+        "mark_sequence": np.array([*(sequence or 0 for _, sequence, _ in marks), 0], dtype=np.int64),
+        "priced_at": np.array([*(_moment(at) for _, _, at in marks), never], dtype="datetime64[us]"),
+    }
+
+
+def _rule_of(venue: str, kind: int, day: date) -> int:
+    try:
+        return rule_index(venue, kind, day)
+    except UnknownRule:
+        return -1
+
+
+def _moment(at: datetime | None) -> np.datetime64:
+    return (
+        np.datetime64("NaT", "us")
+        if at is None
+        else np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "us")
+    )
