@@ -71,6 +71,19 @@ def fetch(client: Client, address: str) -> Any:
     return answer.json()
 
 
+def walk(client: Client, address: str, limit: int) -> tuple[list[Any], int]:
+    """Every row of a list, page after page, and how many pages that took."""
+    rows, cursor, pages = [], "", 0
+    while True:
+        mark = "&" if "?" in address else "?"
+        page = fetch(client, f"{address}{mark}limit={limit}" + (f"&cursor={cursor}" if cursor else ""))
+        rows += page["results"]
+        pages += 1
+        cursor = page["next_cursor"]
+        if not cursor:
+            return rows, pages
+
+
 def ids_in(client: Client, address: str) -> set[str]:
     return {row["id"] for row in fetch(client, address)["results"]}
 

@@ -2,10 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,197 +20,37 @@ import margin.services
 import portfolios.services
 from advisors import audit
 from advisors.models import AuditEntry
-from advisors.scope import Scope, open_scope
 from advisors.tasks import export
-from tests.book import Book, make_books
+from tests.book import make_books
 from tests.cast import Cast
 from tests.conftest import signed_in_as
 from tests.doors import bearer, browser, read_all
 from tests.portfolios.files import make_file
-from tests.test_access import TABLE
-
-# Services that write nothing of a firm, and what they do instead.
-NOT_RECORDED = {
-    "create_ingest_token": "a token of the operator's feed belongs to no firm",
-    "export_path": "names a file",
-    "check_import": "reads",
-    "preview_batch": "reads",
-    "load_instruments": "writes a global table",
-    "read_shipped_instruments": "reads",
-    "ingest_marks": "writes global tables",
-    "take_in_posted_marks": "writes global tables",
-    "load_tiers": "writes a global table",
-    "read_shipped_tiers": "reads",
-    "recompute_all": "writes a cache",
-}
-
-
-@dataclass
-class Desk:
-    """What the calls below are made with; the first client's book of our firm."""
-
-    cast: Cast
-    book: Book
-    batch: UUID
-    token: str
-    revocable: str
-
-    def as_(self, role: str) -> AbstractContextManager[Any]:
-        return _in_force(self.cast.ours.scope(role))
-
-
-def _in_force(scope: Scope) -> AbstractContextManager[Any]:
-    stack = ExitStack()
-    stack.enter_context(open_scope(scope))
-    stack.enter_context(transaction.atomic())
-    return stack
-
-
-def _read_token(cast: Cast, who: str) -> str:
-    with signed_in_as("worker"):
-        return advisors.services.create_read_token(
-            email=cast.ours.email(who), expires_at=timezone.now() + timedelta(days=1)
-        )
+from tests.routes import TABLE
+from tests.service_calls import (
+    CALLS,
+    CLIENT_FILE,
+    NEW_CLIENT,
+    NEW_MEMBER,
+    NOT_RECORDED,
+    Desk,
+    in_force,
+    read_token,
+)
 
 
 @pytest.fixture
 def desk(cast: Cast, settings: Any, tmp_path: Path) -> Desk:
     settings.VAR_DIR = tmp_path
     book = make_books(cast).ours
-    with _in_force(cast.ours.scope("advisor")):
+    with in_force(cast.ours.scope("advisor")):
         batch = portfolios.services.preview_import(make_file({"external_id": "from a file"})).batch
+        unread = portfolios.services.preview_import(b"no,who\n7,Somebody\n").batch
+        profile = portfolios.services.save_profile(name="Desk", header=("no", "who"), reading=CLIENT_FILE)
     assert batch is not None
-    return Desk(cast, book, batch, _read_token(cast, "advisor"), _read_token(cast, "colleague"))
-
-
-def _by(
-    role: str, service: Callable[..., Any], /, **given: Callable[[Desk], Any] | Any
-) -> Callable[[Desk], None]:
-    """A call of a service as a member; what depends on the desk is given as a function of it."""
-
-    def call(desk: Desk) -> None:
-        values = {name: value(desk) if inspect.isfunction(value) else value for name, value in given.items()}
-        with desk.as_(role):
-            service(**values)
-
-    return call
-
-
-def _by_operator(
-    service: Callable[..., Any], /, **given: Callable[[Desk], Any] | Any
-) -> Callable[[Desk], None]:
-    def call(desk: Desk) -> None:
-        values = {name: value(desk) if inspect.isfunction(value) else value for name, value in given.items()}
-        with signed_in_as("worker"):
-            service(**values)
-
-    return call
-
-
-def _run_an_export(desk: Desk) -> None:
-    with signed_in_as("worker"):
-        assert advisors.services.run_exports() == 1
-
-
-OPENING = portfolios.services.Opening(
-    side="short", quantity=Decimal(1), entry_price=Decimal(3000), isolated_wallet=Decimal(500)
-)
-NEW_CLIENT = {"name": "New", "reference": "NEW"}
-NEW_MEMBER = {"name": "New", "email": "new@northgate.example", "role": "advisor"}
-# In the order in which they are called: files name clients as they were before they were edited.
-CALLS: dict[str, Callable[[Desk], None]] = {
-    "commit_import": _by("advisor", portfolios.services.commit_import, public_id=lambda desk: desk.batch),
-    "create_firm": _by_operator(advisors.services.create_firm, name="Third"),
-    "add_member": _by(
-        "admin", advisors.services.add_member, firm_id=lambda desk: desk.cast.ours.id, **NEW_MEMBER
-    ),
-    "set_member_suspended": _by(
-        "admin",
-        advisors.services.set_member_suspended,
-        public_id=lambda desk: desk.cast.ours.compliance.public_id,
-        suspended=True,
-        by=lambda desk: desk.cast.ours.admin.id,
-        now=lambda desk: timezone.now(),
-    ),
-    "create_client": _by("advisor", advisors.services.create_client, **NEW_CLIENT),
-    "edit_client": _by(
-        "advisor",
-        advisors.services.edit_client,
-        public_id=lambda desk: desk.book.own.client,
-        name="Edited",
-        reference="EDITED",
-    ),
-    "assign_client": _by(
-        "admin",
-        advisors.services.assign_client,
-        client_public_id=lambda desk: desk.book.own.client,
-        member_public_id=lambda desk: desk.cast.ours.colleague.public_id,
-        now=lambda desk: timezone.now(),
-    ),
-    "end_assignment": _by(
-        "admin",
-        advisors.services.end_assignment,
-        client_public_id=lambda desk: desk.book.own.client,
-        member_public_id=lambda desk: desk.cast.ours.colleague.public_id,
-        now=lambda desk: timezone.now(),
-    ),
-    "create_read_token": _by_operator(
-        advisors.services.create_read_token,
-        email=lambda desk: desk.cast.ours.email("colleague"),
-        expires_at=lambda desk: timezone.now() + timedelta(days=1),
-    ),
-    "revoke_token": _by_operator(advisors.services.revoke_token, token=lambda desk: desk.revocable),
-    "request_export": _by(
-        "compliance",
-        advisors.services.request_export,
-        report="positions",
-        member_id=lambda desk: desk.cast.ours.compliance.id,
-    ),
-    "run_exports": _run_an_export,
-    "create_portfolio": _by(
-        "advisor",
-        portfolios.services.create_portfolio,
-        client=lambda desk: desk.book.own.client,
-        name="Second",
-    ),
-    "edit_portfolio": _by(
-        "advisor",
-        portfolios.services.edit_portfolio,
-        public_id=lambda desk: desk.book.own.portfolio,
-        name="Renamed",
-    ),
-    "create_account": _by(
-        "advisor",
-        portfolios.services.create_account,
-        client=lambda desk: desk.book.own.client,
-        venue="binance_usdm",
-        label="Second",
-    ),
-    "edit_account": _by(
-        "advisor",
-        portfolios.services.edit_account,
-        public_id=lambda desk: desk.book.own.account,
-        label="Renamed",
-    ),
-    "open_position": _by(
-        "advisor",
-        portfolios.services.open_position,
-        portfolio=lambda desk: desk.book.own.portfolio,
-        account=lambda desk: desk.book.own.account,
-        symbol="ETHUSDT",
-        opening=OPENING,
-    ),
-    "append_event": _by(
-        "advisor",
-        portfolios.services.append_event,
-        position=lambda desk: desk.book.own.position,
-        kind="margin_added",
-        amount=Decimal(10),
-    ),
-    "preview_import": _by(
-        "advisor", portfolios.services.preview_import, content=make_file({"external_id": "x"})
-    ),
-}
+    assert unread is not None
+    tokens = read_token(cast, "advisor"), read_token(cast, "colleague")
+    return Desk(cast, book, batch, *tokens, unread, profile)
 
 
 def _count_entries() -> int:
@@ -270,9 +107,25 @@ FORMS: dict[str, Form] = {
         "advisor",
         lambda desk: {"file": SimpleUploadedFile("book.csv", make_file({"external_id": "y"}))},
     ),
+    "portfolios:import_columns": Form(
+        "advisor",
+        lambda desk: {"kind": "clients", "from_reference": "no", "from_name": "who"},
+        lambda desk: desk.unread,
+    ),
     "portfolios:import_commit": Form("advisor", lambda desk: {}, lambda desk: desk.batch),
+    "portfolios:import_undo": Form("advisor", lambda desk: {}, lambda desk: desk.batch),
+    "portfolios:profile_retire": Form("advisor", lambda desk: {}, lambda desk: desk.profile),
     "advisors:client_new": Form("advisor", lambda desk: NEW_CLIENT),
     "advisors:client_edit": Form("advisor", lambda desk: {"name": "E", "reference": "E"}, _own("client")),
+    "advisors:client_term": Form(
+        "advisor",
+        lambda desk: {
+            "choice": "balanced",
+            "effective_from": str(timezone.now().date()),
+            "reason": "Questionnaire",
+        },
+        _own("client"),
+    ),
     "advisors:member_new": Form("admin", lambda desk: NEW_MEMBER),
     "advisors:member_suspend": Form(
         "admin", lambda desk: {}, lambda desk: desk.cast.ours.colleague.public_id
@@ -295,6 +148,7 @@ FORMS: dict[str, Form] = {
         "advisor", lambda desk: {"venue": "binance_usdm", "label": "Second"}, _own("client")
     ),
     "portfolios:account_edit": Form("advisor", lambda desk: {"label": "Renamed"}, _own("account")),
+    "portfolios:annotate": Form("advisor", lambda desk: {"tags": "hedge"}, _own("position")),
     "portfolios:position_new": Form(
         "advisor",
         lambda desk: {
@@ -307,7 +161,7 @@ FORMS: dict[str, Form] = {
         },
         _own("portfolio"),
     ),
-    "portfolios:event_new": Form(
+    "margin:event_new": Form(
         "advisor", lambda desk: {"kind": "margin_added", "amount": "5"}, _own("position")
     ),
 }

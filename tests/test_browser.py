@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -250,8 +251,8 @@ def visit(chromium: Browser, site: Site, role: str, width: int, scheme: str) -> 
 
 
 PAGES_OF_ROLES = {
-    "advisor": ["/", "/positions", "/clients", "/imports", "/clients/new"],
-    "compliance": ["/", "/positions", "/clients", "/compliance/exports"],
+    "advisor": ["/", "/positions", "/clients", "/days", "/imports", "/clients/new"],
+    "compliance": ["/", "/positions", "/clients", "/days", "/compliance/exports"],
     "admin": ["/clients", "/people", "/people/new", "/people/assignments"],
 }
 
@@ -306,3 +307,53 @@ def test_frozen_feed_leaves_nothing_that_looks_safe(chromium, site):
         visitor.wait_until("document.querySelectorAll('table.data .state.ok').length === 0", 60)
         assert visitor.page.locator("table.data .state.stale").count() > 0
         assert "stale" in visitor.page.locator("#freshness").inner_text()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
+def test_a_past_moment_is_picked_read_and_left(chromium, site, width, scheme):
+    visitor = visit(chromium, site, "advisor", width, scheme)
+    visitor.open("/positions?coin=BTC")
+    page, moment = visitor.page, datetime.now(UTC).replace(microsecond=0)
+    page.wait_for_timeout(1_500)
+    page.click("details.as-of > summary")
+    page.fill("#as-of-field", f"{moment:%Y-%m-%dT%H:%M:%S}")
+    page.click(".as-of button[type=submit]")
+    page.wait_for_selector("#past")
+    assert f"{moment:%-d %b %Y %H:%M:%S} UTC" in page.locator("#past").inner_text()
+    assert page.title().startswith(f"As of {moment:%-d %b %Y %H:%M:%S} UTC")
+    position = visitor.links("table.data td.name a")[0]
+    visitor.open(position)
+    ends = {name: figure["data"][0]["x"][-1] for name, figure in check_figures(visitor).items()}
+    assert set(ends) == {"price", "used"}
+    assert max(ends.values()) <= f"{moment:%Y-%m-%dT%H:%M:%S}"
+    shown, asked = page.locator("main").inner_text(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(6_000)
+    assert (page.locator("main").inner_text(), asked) == (shown, [])
+    page.click("#past a[data-opens]")
+    assert page.evaluate("document.activeElement.id") == "as-of-field"
+    page.keyboard.press("Escape")
+    page.click("#past >> text=Back to now")
+    page.wait_for_selector("#freshness")
+    assert page.url == site.url + position.partition("?")[0]
+    assert visitor.faults == []
+
+
+def test_the_picker_needs_no_script(chromium, site):
+    visitor = visit(chromium, site, "compliance", 390, "light")
+    cookies = visitor.page.context.cookies()
+    bare = chromium.new_context(viewport={"width": 390, "height": 900}, java_script_enabled=False)
+    bare.add_cookies(cookies)
+    page = bare.new_page()
+    page.goto(f"{site.url}/clients")
+    page.click("details.as-of > summary")
+    page.fill("#as-of-field", "2024-01-31T09:30:00")
+    page.click(".as-of button[type=submit]")
+    assert "31 Jan 2024 09:30:00 UTC" in page.locator("#past").inner_text()
+    page.click("nav.tabbar >> text=Positions")
+    assert "as_of=2024-01-31T09:30:00Z" in page.url
+    page.click("details.as-of > summary")
+    page.fill("#as-of-field", "")
+    page.click(".as-of button[type=submit]")
+    assert page.locator("#past").count() == 0
+    bare.close()

@@ -123,6 +123,7 @@ def test_rows_cannot_be_hung_into_a_colleagues_book(world: World) -> None:
         ("portfolios_position", "portfolio_id"),
         ("portfolios_position", "account_id"),
         ("portfolios_positionevent", "position_id"),
+        ("portfolios_positionannotation", "position_id"),
     }
 
 

@@ -18,9 +18,11 @@ from tests.conftest import signed_in_as, superuser_connection
 from tests.processes import NO_BROKER, Process, environment, wait_until
 
 # A year, so that nothing is late unless the test makes it so.
-VARIABLES = ("SWEEP_MARKS_SECONDS", "SWEEP_RECOMPUTE_SECONDS", "SWEEP_EXPORT_SECONDS")
+VARIABLES = tuple(
+    f"SWEEP_{name}_SECONDS" for name in ("MARKS", "FUNDING", "RECOMPUTE", "EXPORT", "HOUSEKEEPING")
+)
 NEVER = dict.fromkeys(VARIABLES, "31536000")
-STAGES = ("take_in_marks", "recompute", "export")
+STAGES = ("take_in_marks", "book_funding", "recompute", "export", "housekeeping")
 
 
 @pytest.fixture

@@ -55,6 +55,8 @@ HEALTHY: dict[str, Any] = {
     "max_loss": 10000.0,
     "mark_age_seconds": 2.0,
     "computed_age_seconds": 1.0,
+    "snapped": False,
+    "auto_margin": False,
 }
 
 

@@ -74,6 +74,10 @@ def test_last_bit_of_a_figure_counts(book, superuser, column):
         ("UPDATE margin_riskstate SET liquidation_reason = 1", "liquidation_reason differs"),
         ("UPDATE margin_riskstate SET client_id = client_id + 1", "client_id differs"),
         ("UPDATE margin_riskstate SET computed_at = computed_at - interval '1 hour'", "row too old"),
+        (
+            "UPDATE margin_riskstate SET computed_at = computed_at - interval '5 minutes'",
+            "knows what came after its moment",
+        ),
         ("DELETE FROM margin_marktick", "mark_sequence differs"),
     ],
 )

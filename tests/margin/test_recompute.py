@@ -17,7 +17,8 @@ from config.db.arrays import open_array_cursor
 from margin.engine.reasons import Reason
 from margin.engine.states import OK, UNKNOWN
 from margin.models import MarkPrice, Tier
-from margin.selectors.book import read_book, read_market
+from margin.selectors.book import read_book
+from margin.selectors.market import read_market
 from margin.services import recompute as recompute_module
 from margin.services import risk as risk_module
 from margin.tasks import recompute
@@ -208,12 +209,12 @@ def test_without_a_mark_no_mark_is_named(book, superuser):
 def test_instrument_listed_during_the_sweep_is_unknown_until_the_next(book):
     with signed_in_as("worker"), firm_scope(book.cast.ours.id):
         found = read_book(open_array_cursor(connection.connection))
-        market = read_market(today=timezone.now().date())
+        market = read_market()
         known = int(np.searchsorted(market.instrument, found.instrument_id.max()))
         arrays: dict[str, Any] = {
             field.name: np.delete(getattr(market, field.name), known)
             for field in dataclasses.fields(market)
-            if field.name != "tiers"
+            if field.name not in {"tiers", "at", "tiers_recorded_at"}
         }
     rows = risk_module.compute_rows(found, dataclasses.replace(market, **arrays))
     is_known = found.instrument_id != found.instrument_id.max()
@@ -223,7 +224,7 @@ def test_instrument_listed_during_the_sweep_is_unknown_until_the_next(book):
 
 
 def test_market_without_instruments_is_empty_and_no_error(worker):
-    market = read_market(today=timezone.now().date())
+    market = read_market()
     assert (len(market.tiers), market.find(np.array([1, 2], dtype=np.int64)).tolist()) == (0, [-1, -1])
     assert recompute.run(by="test") == 0
 
@@ -232,8 +233,8 @@ def test_update_never_compares_each_row_with_each(book):
     with signed_in_as("worker"), firm_scope(book.cast.ours.id):
         cursor = open_array_cursor(connection.connection)
         cursor.execute(risk_module.PLAN)
-        rows = risk_module.compute_rows(read_book(cursor), read_market(today=timezone.now().date()))
-        cursor.execute(f"EXPLAIN {risk_module.UPDATE}", rows.columns)
+        rows = risk_module.compute_rows(read_book(cursor), read_market())
+        cursor.execute(f"EXPLAIN {risk_module.UPDATE}", [timezone.now(), *rows.columns])
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "Hash Join" in plan
     assert "margin_riskstate_pkey" in plan

@@ -34,7 +34,7 @@ def test_row_out_of_date_loses_its_colour_and_keeps_its_word(changes, reason, st
 def test_row_without_risk_is_not_computed_yet_and_never_zero():
     kept = set(raw_row()) & set(SHARED) | {"contract_size", "tick_size", "side", "quantity", "entry_price"}
     kept |= {"isolated_wallet", "leverage", "stop_price"}
-    kept -= {"computed_at", "mark_age_seconds"}
+    kept -= {"computed_at", "mark_age_seconds", "snapped"}
     nothing = dict.fromkeys(set(raw_row()) - kept)
     row = build_row(raw_row(**nothing))
     assert (row.state, row.reason) == ("unknown", "Not computed yet")

@@ -5,10 +5,11 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from margin.engine.tiers import TierDeduction, TierError, TierGap, TierOverlap
 from margin.models import Tier
-from margin.selectors.book import read_ladders
+from margin.selectors.ladders import read_ladders
 from margin.services import load_tiers, read_shipped_tiers
 from margin.services import tiers as tiers_module
 from margin.services.tiers import TiersConflict
@@ -38,8 +39,12 @@ def two_tiers(**second):
     return [tier_row(1, 0, 50000, "0.004", 0), tier_row(2, 50000, 600000, "0.005", 50, **second)]
 
 
+def ladders_on(day):
+    return read_ladders(day=day, known_at=timezone.now())
+
+
 def rates_on(day):
-    return [row.rate for ladder in read_ladders(today=day) for row in ladder.rows]
+    return [row.rate for ladder in ladders_on(day) for row in ladder.rows]
 
 
 def test_shipped_tiers_load_and_again_change_nothing():
@@ -137,7 +142,7 @@ def test_newest_tiers_in_force_on_the_day_apply():
 def test_ladder_broken_in_the_table_is_left_out_and_the_others_stay():
     load_tiers([*two_tiers(), *(row | {"symbol": "ETHUSDT"} for row in two_tiers())])
     Tier.objects.filter(symbol="BTCUSDT", tier=2).update(floor=60000)
-    assert [ladder.symbol for ladder in read_ladders(today=date(2026, 6, 1))] == ["ETHUSDT"]
+    assert [ladder.symbol for ladder in ladders_on(date(2026, 6, 1))] == ["ETHUSDT"]
 
 
 def test_load_market_brings_every_instrument_its_tiers(capsys):
