@@ -23,23 +23,24 @@ FROM margin_markprice m CROSS JOIN LATERAL (
     ORDER BY t.source_at LIMIT 1) oldest
 ORDER BY oldest.source_at, m.instrument_id LIMIT %s
 """
-# One statement, so a day is ticks or candles and never both or neither. What was received on another day is a candle
-# of its own: a past moment must not see what came later. A candle that is there already (ticks of a file taken in
-# again) is not written twice.
+# One statement, so a day is ticks or candles and never both or neither. What was received more than a minute late is a
+# candle of its own, one a minute of its receipt: a past moment sees what had come by then, and nothing that came
+# later. A candle that is there already (ticks of a file taken in again) is not written twice.
 THIN = """
 WITH gone AS (
     DELETE FROM margin_marktick WHERE instrument_id = %(instrument)s AND source_at >= %(start)s AND source_at < %(end)s
     RETURNING instrument_id, date_bin('1 minute', source_at, 'epoch') AS minute_at,
-        date_bin('1 day', received_at, 'epoch') AS received_on,
+        date_bin('1 minute', CASE WHEN received_at < date_bin('1 minute', source_at, 'epoch') + interval '2 minutes'
+            THEN source_at ELSE received_at END, 'epoch') AS known_from,
         price, low_price, high_price, source, sequence, source_at, received_at
 ), made AS (
-    SELECT DISTINCT ON (minute_at, received_on) instrument_id, minute_at, first_value(price) OVER minute AS open_price,
+    SELECT DISTINCT ON (minute_at, known_from) instrument_id, minute_at, first_value(price) OVER minute AS open_price,
         max(high_price) OVER minute AS high_price, min(low_price) OVER minute AS low_price, price AS close_price,
         count(*) OVER minute AS ticks, source, sequence, source_at AS closed_at, received_at
     FROM gone
-    WINDOW minute AS (PARTITION BY minute_at, received_on ORDER BY source_at, sequence, source
+    WINDOW minute AS (PARTITION BY minute_at, known_from ORDER BY source_at, sequence, source
         ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-    ORDER BY minute_at, received_on, source_at DESC, sequence DESC, source DESC
+    ORDER BY minute_at, known_from, source_at DESC, sequence DESC, source DESC
 ), kept AS (
     INSERT INTO margin_markcandle (instrument_id, minute_at, open_price, high_price, low_price, close_price, ticks,
         source, sequence, closed_at, received_at)

@@ -348,3 +348,19 @@ def test_prices_keep_their_last_decimal(receive):
     receive(mark(OLD, price), mark(NOW, "1"))
     thin_marks(NOW)
     assert marks_as_of([btc()], OLD)[btc()].price == Decimal(price)
+
+
+def test_mark_that_came_late_the_same_day_does_not_hide_the_others(receive):
+    """A file loaded in the evening, a mark between every two of the feed's: at noon the feed's were known."""
+    feed = [mark(OLD + number * MINUTE, f"{100 + number}") for number in range(10)]
+    late = [
+        (mark(OLD + number * MINUTE + 30 * SECOND, f"{200 + number}", source="file"), OLD + 8 * HOUR)
+        for number in range(10)
+    ]
+    receive(*feed, *late, mark(NOW, "9"))
+    moments = [OLD + 5 * MINUTE, OLD + 9 * MINUTE + 59 * SECOND, OLD + 7 * HOUR, OLD + 9 * HOUR]
+    before = [marks_as_of([btc()], moment)[btc()].price for moment in moments]
+    assert thin_marks(NOW) == 20
+    after = [marks_as_of([btc()], moment)[btc()] for moment in moments]
+    assert [one.price for one in after] == before == [105, 109, 109, 209]
+    assert all(one.is_candle for one in after)
