@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from advisors.access import member_scope
 from advisors.exports import plain_float
-from advisors.moment import BadMoment, check_moment
+from advisors.moment import BadMoment, read_moment
 from advisors.roles import Permission
 from advisors.tokens import AUTHENTICATION
 
@@ -88,8 +88,10 @@ class PastMoment(ZonedTime):
     """A moment to answer as of."""
 
     def to_internal_value(self, value: Any) -> datetime:
+        moment = super().to_internal_value(value)
         try:
-            return check_moment(super().to_internal_value(value))
+            # A call writes it as an address does, of which the field alone would take more.
+            return read_moment(value) or moment
         except BadMoment as error:
             raise serializers.ValidationError(str(error)) from error
 

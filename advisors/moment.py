@@ -13,7 +13,7 @@ AHEAD = timedelta(seconds=5)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # One way of writing a time, of the many that ISO 8601 has: a date and a time of day, and a zone if it is not UTC.
 WRITTEN = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:[0-5]\d)?", re.IGNORECASE | re.ASCII
 )
 
 

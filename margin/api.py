@@ -32,7 +32,6 @@ from advisors.api import (
 from advisors.roles import Permission
 from advisors.selectors import list_clients_after
 from margin.selectors.marks import list_marks_after
-from margin.selectors.portfolios import list_portfolios_after
 from margin.selectors.positions import (
     STATE_RANKS,
     BadCursor,
@@ -45,6 +44,7 @@ from margin.services.intake import post_marks
 from margin.services.marks import MarkIn
 from margin.services.removal import record_event
 from portfolios.api import OpensPositions, PositionEvents
+from portfolios.selectors import list_portfolios_after
 
 MAX_MARKS = 1000
 FUTURE_TOLERANCE = timedelta(seconds=5)

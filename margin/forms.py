@@ -9,10 +9,18 @@ from advisors.selectors import list_clients
 from margin.selectors.overview import list_choices
 from margin.selectors.positions import PositionFilter
 from margin.selectors.rows import venue_label
+from portfolios.importing.cells import CellError, parse_text
 from portfolios.selectors import list_tags
 
 MAX_TAG = 40
 STATES = ("liquidatable", "critical", "danger", "unknown", "stale", "watch", "ok")
+
+
+def _can_be_tag(text: str) -> bool:
+    try:
+        return bool(parse_text(text, MAX_TAG))
+    except CellError:
+        return False
 
 
 class PositionFilterForm(forms.Form):
@@ -42,9 +50,7 @@ class PositionFilterForm(forms.Form):
     def _tags(self) -> list[str]:
         """Tags in force, and the one that is asked for: a page of the past may be about one that is no more."""
         asked = self.data.get("tag", "")
-        return sorted(
-            {row.tag for row in list_tags()} | ({asked} if asked and len(asked) <= MAX_TAG else set())
-        )
+        return sorted({row.tag for row in list_tags()} | ({asked} if _can_be_tag(asked) else set()))
 
     def chosen(self) -> PositionFilter:
         given = self.cleaned_data

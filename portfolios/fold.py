@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Any
 
@@ -13,6 +13,8 @@ EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, Div
 STEP = Decimal("1e-18")
 LIMIT = Decimal(10) ** 18
 MAX_LEVERAGE = Decimal(1000)
+# Venues stamp one payment a few milliseconds apart from feed to feed, and none pays twice within a minute.
+SAME_PAYMENT = timedelta(seconds=60)
 
 
 class EventRefused(ValueError):
@@ -344,7 +346,7 @@ def extend(state: State, event: Event, contract: str, read_events: Callable[[], 
     if follows(state, event):
         return apply_event(state, event, contract)
     events = read_events()
-    _check_replaces(event, events)
+    check_replaces(event, events)
     try:
         return fold([*events, event], contract)
     except EventRefused as refusal:
@@ -358,7 +360,7 @@ def extend(state: State, event: Event, contract: str, read_events: Callable[[], 
         ) from refusal
 
 
-def _check_replaces(event: Event, events: list[Event]) -> None:
+def check_replaces(event: Event, events: list[Event]) -> None:
     """What is corrected is an event of this very position, and was not corrected before."""
     if event.kind == VOIDED:
         _check_values(event, WITHOUT_VALUES)

@@ -251,6 +251,8 @@ class PositionEvent(ClientLinked):
     rate = numeric(null=True)
     # seq of the event of the same position that this one corrects or takes back.
     replaces_seq = models.BigIntegerField(null=True)
+    # What the venue calls it, where a file said so: no part of the fold, by it the event is known again.
+    venue_event_id = models.CharField(max_length=80, blank=True, default="", db_default="")
     note = models.CharField(max_length=500, blank=True, default="")
 
     class Meta:

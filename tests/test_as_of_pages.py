@@ -29,6 +29,8 @@ BAD_MOMENTS = {
     "yesterday": "no time such as",
     "2021-05-19T12:30:00+25:00": "no such day or time",
     "2021-02-30T12:30:00Z": "no such day or time",
+    "2021-05-19T12:30:00+01:99": "no time such as",
+    "2021-05-19T12:30:00,5Z": "no time such as",
     "2021-W20-3": "no time such as",
     "1999-12-31T23:59:59Z": "before the year 2000",
     "0001-01-01T00:00:00+23:00": "no such day or time",

@@ -107,6 +107,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
             shutil.rmtree(pointer.read_text().strip(), ignore_errors=True)
 
 
+@pytest.mark.timeout(900)
 def test_demo_is_right_again_after_each_kill(demo: Demo) -> None:
     chosen = random.Random(20210519)
     victims = [VICTIMS[place % len(VICTIMS)] for place in range(KILLS)]

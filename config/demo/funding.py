@@ -12,7 +12,7 @@ from config.demo.market import find_instrument
 from config.demo.path import FILE_STEP, FIRST_AT
 from config.demo.venue import Ticks
 from margin.services.funding_rates import RateIn
-from portfolios.services.ledger import SAME_PAYMENT
+from portfolios.fold import SAME_PAYMENT
 
 FUNDING_FILE = Path(__file__).parent / "data" / "funding_2021-05.csv"
 # The rates are those of Binance's USD-M perpetuals, and stand for no other venue's.

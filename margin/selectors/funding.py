@@ -15,14 +15,15 @@ from margin.engine.types import INVERSE, LONG, SHORT, Float, pack_positions
 from margin.selectors.ladders import day_of, ladder_of_instrument
 from margin.selectors.rows import KINDS, PositionRow, money, price, trim
 from margin.selectors.tables import fetch_rows
+from portfolios.fold import SAME_PAYMENT
 
 DAY = timedelta(days=1)
 MEAN_OVER = timedelta(days=7)
+LOOKED_THROUGH = timedelta(days=30)
 # Enough for a week of payments every half hour; the last two say how often the venue pays now.
 RATES_READ = 340
 # A payment that is later than this many intervals is not late but missing.
 INTERVALS_MISSED = 2
-SAME_PAYMENT = timedelta(seconds=60)
 RATES = """
 SELECT r.rate, r.paid_at, now.at AS now FROM (SELECT coalesce(%(as_of)s, clock_timestamp()) AS at) now
 JOIN margin_fundingrate r ON r.instrument_id = (SELECT instrument_id FROM portfolios_position WHERE id = %(id)s)
@@ -42,7 +43,7 @@ WHERE e.position_id = %(id)s AND e.kind = 'funding' AND e.recorded_at <= coalesc
         AND later.recorded_at <= coalesce(%(as_of)s, 'infinity'::timestamptz))
 """
 # Payments that should be events of the position and are none. Those of long ago that the ledger refused are told in
-# the audit trail; here only the last week is looked through for them. Of a past moment nobody knows how far the
+# the audit trail; here only the last month is looked through for them. Of a past moment nobody knows how far the
 # firm had booked by then: whatever was no event yet counts as coming.
 UNBOOKED = """
 SELECT count(*) FILTER (WHERE r.mark_price IS NULL) AS no_mark,
@@ -55,7 +56,7 @@ JOIN portfolios_position p ON p.id = %(id)s
 CROSS JOIN LATERAL (
     SELECT e.recorded_at FROM portfolios_positionevent e
     WHERE e.firm_id = p.firm_id AND e.position_id = p.id AND e.kind = 'opened'
-    ORDER BY e.effective_at, e.seq LIMIT 1) opened
+    ORDER BY e.recorded_at LIMIT 1) opened
 JOIN margin_fundingrate r ON r.instrument_id = p.instrument_id
     AND r.paid_at > greatest(%(opened_at)s, opened.recorded_at) AND r.paid_at <= head.at AND r.received_at <= head.at
     AND r.paid_at < coalesce(%(closed_at)s, 'infinity'::timestamptz) AND r.rate <> 0
@@ -63,7 +64,20 @@ JOIN margin_fundingrate r ON r.instrument_id = p.instrument_id
 WHERE NOT EXISTS (
     SELECT FROM portfolios_positionevent e
     WHERE e.firm_id = p.firm_id AND e.position_id = p.id AND e.kind = 'funding' AND e.recorded_at <= head.at
-        AND e.effective_at > r.paid_at - %(same)s AND e.effective_at < r.paid_at + %(same)s)
+        AND e.effective_at > r.paid_at - %(same)s AND e.effective_at < r.paid_at + %(same)s
+        AND NOT EXISTS (SELECT FROM portfolios_positionevent later WHERE later.replaces_seq = e.seq
+            AND later.kind = 'voided' AND later.recorded_at <= head.at))
+"""
+# Payments that were computed before a change of the position was recorded that had happened before them.
+OUTDATED = """
+SELECT count(*) AS outdated FROM portfolios_positionevent f
+WHERE f.position_id = %(id)s AND f.kind = 'funding' AND f.source IN ('computed', 'undo')
+    AND f.recorded_at <= coalesce(%(as_of)s, 'infinity'::timestamptz)
+    AND NOT EXISTS (SELECT FROM portfolios_positionevent later WHERE later.replaces_seq = f.seq
+        AND later.recorded_at <= coalesce(%(as_of)s, 'infinity'::timestamptz))
+    AND EXISTS (SELECT FROM portfolios_positionevent e WHERE e.position_id = f.position_id AND e.seq > f.seq
+        AND e.kind IN ('opened', 'increased', 'reduced', 'deleveraged', 'adjusted') AND e.effective_at < f.effective_at
+        AND e.recorded_at <= coalesce(%(as_of)s, 'infinity'::timestamptz))
 """
 
 
@@ -124,6 +138,8 @@ class FundingDrain:
     no_mark: int
     coming: int
     refused: int
+    # Computed with a size that was corrected since.
+    outdated: int
 
     @property
     def paid(self) -> Paid:
@@ -145,6 +161,7 @@ def get_funding(row: PositionRow, *, as_of: datetime | None = None) -> FundingDr
     return FundingDrain(
         **_read_rates(row, rates, as_of),
         **_read_unbooked(row, rates, as_of),
+        **fetch_rows(OUTDATED, {"id": row.id, "as_of": as_of})[0],
         computed=Paid(paid["computed"], paid["computed_count"]),
         told=Paid(paid["told"], paid["told_count"]),
     )
@@ -246,7 +263,7 @@ def _read_unbooked(
         "as_of": as_of,
         "opened_at": row.opened_at,
         "closed_at": row.closed_at,
-        "week": MEAN_OVER,
+        "week": LOOKED_THROUGH,
         "same": SAME_PAYMENT,
     }
     return fetch_rows(UNBOOKED, values)[0]

@@ -15,17 +15,10 @@ from advisors import audit
 from advisors.jobs import firm_scope, list_firm_ids
 from margin.models import FundingHead
 from margin.services.funding_rates import price_waiting_rates
-from portfolios.fold import EXACT, STEP, Event, apply_event, in_order
+from portfolios.fold import EXACT, SAME_PAYMENT, STEP, Event, apply_event, in_order
 from portfolios.models import PositionEvent
-from portfolios.services.ledger import (
-    COMPUTED,
-    EVENT_COLUMNS,
-    SAME_PAYMENT,
-    Appended,
-    NewEvent,
-    append_many,
-    take_places,
-)
+from portfolios.services.appending import Appended, NewEvent, append_many
+from portfolios.services.ledger import COMPUTED, EVENT_COLUMNS, take_places
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +44,7 @@ SELECT p.id, p.public_id, p.instrument_id, p.side, p.quantity, p.opened_at, p.cl
 FROM portfolios_position p CROSS JOIN LATERAL (
     SELECT e.recorded_at FROM portfolios_positionevent e
     WHERE e.firm_id = p.firm_id AND e.position_id = p.id AND e.kind = 'opened'
-    ORDER BY e.effective_at, e.seq LIMIT 1) opened
+    ORDER BY e.recorded_at LIMIT 1) opened
 WHERE p.instrument_id = ANY(%(instruments)s) AND p.closed_by <> 'voided' AND p.opened_at < %(last)s
     AND (p.closed_at IS NULL OR p.closed_at > %(first)s) AND opened.recorded_at < %(last)s
 ORDER BY p.id

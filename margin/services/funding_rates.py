@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,14 +14,16 @@ from django.db import connection, transaction
 from advisors.jobs import ring_on_commit
 from margin.selectors.past_marks import marks_at
 from margin.services.marks import DECIMALS, FUTURE_TOLERANCE, LARGEST_PRICE, Problem, Refusal
-from portfolios.services.ledger import SAME_PAYMENT
+from portfolios.fold import SAME_PAYMENT
 
 log = structlog.get_logger(__name__)
 
 LONGEST_SOURCE = 300
+# A rate for which no mark has come for so long after it came will not find one: it stays unbooked, and is counted.
+PATIENCE = timedelta(days=30)
 RATES_PER_STATEMENT = 5_000
 # One at a time gives out places, and keeps them until its commit: whoever sees a place has seen all before it.
-LOCK = "SELECT pg_advisory_xact_lock(7309, 0)"
+LOCK = "SELECT pg_advisory_xact_lock(7310, 0)"
 # Held until the commit, as by marks: a reader who waits for it exclusively has seen every rate received so far.
 RECEIVING = "SELECT pg_advisory_xact_lock_shared(7308, 0)"
 KNOWN = """
@@ -51,7 +53,8 @@ WHERE n.id = r.id
 WAITING = """
 SELECT w.id, w.instrument_id, w.paid_at
 FROM margin_fundingrate w LEFT JOIN margin_markprice m ON m.instrument_id = w.instrument_id
-WHERE w.mark_price IS NULL AND (w.paid_at < clock_timestamp() - %(limit)s OR m.source_at > w.paid_at)
+WHERE w.mark_price IS NULL AND w.received_at > clock_timestamp() - %(patience)s
+    AND (w.paid_at < clock_timestamp() - %(limit)s OR m.source_at > w.paid_at)
 """
 
 
@@ -126,7 +129,7 @@ def price_waiting_rates() -> int:
     """Price what came without a mark by the mark that stood when it was paid; the others wait, unbooked."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(LOCK)
-        values: dict[str, Any] = {"limit": settings.MARK_AGE_LIMIT}
+        values: dict[str, Any] = {"limit": settings.MARK_AGE_LIMIT, "patience": PATIENCE}
         cursor.execute(WAITING, values)
         waiting = {(instrument_id, paid_at): pk for pk, instrument_id, paid_at in cursor.fetchall()}
         marks = marks_at(waiting, settings.MARK_AGE_LIMIT) if waiting else {}

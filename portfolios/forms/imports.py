@@ -98,7 +98,9 @@ class ColumnsForm(forms.Form):
             80,
             required=False,
             label="Remember this as",
-            help_text="A name for this kind of file; the firm's next file with the same header is read like this one.",
+            help_text="A name for this kind of file; the firm's next file with the same header is read like this one. "
+            "Of what is the same on every row only venue, symbol, side and event are remembered: whose it is stays "
+            "with this file and is asked again.",
         )
 
     def rows(self) -> Iterator[ColumnRow]:

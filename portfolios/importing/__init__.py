@@ -17,6 +17,8 @@ from portfolios.importing.reading import (
     guess,
     ignored_columns,
     is_own_export,
+    says_enough,
+    shared_reading,
     suggest,
 )
 from portfolios.importing.table import (
@@ -62,5 +64,7 @@ __all__ = [
     "parse",
     "plain",
     "read_table",
+    "says_enough",
+    "shared_reading",
     "suggest",
 ]

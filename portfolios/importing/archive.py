@@ -115,10 +115,15 @@ class Enough(Exception):
     """Raised by a reader that has seen what it wanted."""
 
 
-def scan_xml(part: str, content: bytes, on_start: Callable[[str, dict[str, str]], None]) -> None:
+def scan_xml(
+    part: str,
+    content: bytes,
+    on_start: Callable[[str, dict[str, str]], None],
+    prepare: Callable[[expat.XMLParserType], None] | None = None,
+) -> None:
     """Call on_start with each element as "namespace name" until the end or Enough.
 
-    A DOCTYPE is refused, so no entity is ever expanded or fetched.
+    A DOCTYPE is refused, so no entity is ever expanded or fetched. What else is to be seen is up to prepare.
     """
 
     def refuse_doctype(*_: object) -> None:
@@ -127,6 +132,8 @@ def scan_xml(part: str, content: bytes, on_start: Callable[[str, dict[str, str]]
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartDoctypeDeclHandler = refuse_doctype
     parser.StartElementHandler = on_start
+    if prepare is not None:
+        prepare(parser)
     try:
         for place in range(0, len(content), CHUNK):
             parser.Parse(content[place : place + CHUNK], False)

@@ -26,7 +26,7 @@ OTHER_LINE = re.compile(r"[\t\r\n]")
 EXPORTED_APOSTROPHE = re.compile(rf"(^|[;,|])'(?=[\s\"']*[{FORMULA_SIGNS}])")
 MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
-    r"(Z|[+-][0-9]{2}:?[0-9]{2})?",
+    r"(Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?",
     re.IGNORECASE,
 )
 MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"

@@ -1,7 +1,7 @@
 """How a file is read: which of its columns is which of ours, in which zone its times and with which decimal mark."""
 
-from collections.abc import Callable, Sequence, Set
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -43,6 +43,10 @@ OWN_EXPORT_NAMES = {
 POSITION_KEY = ("client", "venue", "account", "external_id")
 
 
+# What may be said once for all files of one kind: facts of the market. Everything else is about one client's book.
+SHARED_CONSTANTS = {"venue", "symbol", "side", "event"}
+
+
 class BadReading(ValueError):
     """What was stored or sent is no reading."""
 
@@ -71,6 +75,19 @@ class Reading:
         if not all(isinstance(text, str) for text in texts):
             raise BadReading("A reading consists of texts.")
         return cls(texts[0], dict(columns[0]), dict(columns[1]), texts[1], texts[2])
+
+
+def shared_reading(reading: Reading) -> Reading:
+    """What of it goes for the files of every client."""
+    kept = {ours: text for ours, text in reading.constants.items() if ours in SHARED_CONSTANTS}
+    return replace(reading, constants=kept)
+
+
+def says_enough(kind: str, mapping: Mapping[str, object]) -> bool:
+    """Whether what is mapped so, without a client's own values, is all that a file of the kind needs."""
+    given = {ours for ours, theirs in mapping.items() if isinstance(theirs, str) or ours in SHARED_CONSTANTS}
+    has_wallet = kind != POSITIONS or bool(given & {"isolated_wallet", "isolated_margin_incl_upnl"})
+    return has_wallet and given.issuperset(_needed(kind, given))
 
 
 def column_of(reading: Reading, name: str) -> str:

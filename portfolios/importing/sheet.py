@@ -22,7 +22,7 @@ from python_calamine import CalamineError, CalamineWorkbook
 
 from portfolios.importing.archive import check_prolog, find_elements, open_archive, read_parts
 from portfolios.importing.cells import shown
-from portfolios.importing.scan import SheetScan, column_letters, holds_something, scan_sheet
+from portfolios.importing.scan import TOO_MANY_DIGITS, SheetScan, column_letters, holds_something, scan_sheet
 from portfolios.importing.table import FileRefused, Limits
 
 OUR_SHEET = "bulkhead"
@@ -121,7 +121,7 @@ def write_number(value: float, row: int, column: int) -> str:
     if not math.isfinite(value):
         return f"x{where(row, column)} is not a number."
     if abs(value) >= MAX_NUMBER:
-        return f"x{where(row, column)} has more digits than a number cell keeps: format the column as Text."
+        return f"x{where(row, column)} {TOO_MANY_DIGITS}."
     text = repr(value)
     if "e" in text:
         text = f"{Decimal(text):f}"

@@ -30,6 +30,8 @@ class BatchRow:
     committed_at: datetime | None
     undone_at: datetime | None
     member_name: str | None
+    # Of one that was undone: its events that somebody had corrected, and that stay as corrected.
+    left_corrected: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ BATCH: Columns = {
         )
     },
     "member_name": "member__name",
+    "left_corrected": "reading__left_corrected",
 }
 INSTRUMENT: Columns = {
     name: name

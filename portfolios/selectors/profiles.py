@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from portfolios.importing import says_enough
 from portfolios.models import ImportProfile
 from portfolios.selectors.rows import Columns, read_rows
 
@@ -46,10 +47,10 @@ def list_profiles() -> list[ProfileRow]:
 
 
 def find_profile(*, fingerprint: str) -> ProfileRow | None:
-    """The newest profile in use for files with this header."""
+    """The newest profile in use for files with this header; None where it leaves something to be said."""
     found = ImportProfile.objects.filter(retired_at=None, fingerprint=fingerprint).order_by("-id")
     for row in read_rows(ProfileRow, found[:1], PROFILE):
-        return row
+        return row if says_enough(row.kind, row.mapping) else None
     return None
 
 

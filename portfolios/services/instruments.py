@@ -99,8 +99,19 @@ def read_shipped_instruments() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+# What figures rest on: were it changed in place, every past moment would change with it.
+SETTLED = ("kind", "contract_size", "settle_asset", "tier_label", "tier_symbol")
+
+
+class InstrumentChanged(Exception):
+    """A contract of other terms is another instrument, under a name of its own."""
+
+
 def load_instruments(rows: Iterable[Mapping[str, str]]) -> int:
-    """Put instruments into the global table, or bring those there up to date. Run it as often as you like."""
+    """Put instruments into the global table, or bring those there up to date. Run it as often as you like.
+
+    Raises InstrumentChanged where what figures rest on would change; nothing is written then.
+    """
     instruments = [
         Instrument(
             **{name: row.get(name) or "" for name in TEXT_COLUMNS if name != "tier_symbol"},
@@ -110,6 +121,7 @@ def load_instruments(rows: Iterable[Mapping[str, str]]) -> int:
         )
         for row in rows
     ]
+    _refuse_changes(instruments)
     Instrument.objects.bulk_create(
         instruments,
         update_conflicts=True,
@@ -121,3 +133,16 @@ def load_instruments(rows: Iterable[Mapping[str, str]]) -> int:
         ],
     )
     return len(instruments)
+
+
+def _refuse_changes(given: Iterable[Instrument]) -> None:
+    there = {(row.venue, row.symbol): row for row in Instrument.objects.all()}
+    for instrument in given:
+        former = there.get((instrument.venue, instrument.symbol))
+        for name in SETTLED if former is not None else ():
+            was, now = getattr(former, name), getattr(instrument, name)
+            if was != now:
+                raise InstrumentChanged(
+                    f"{instrument.venue} {instrument.symbol}: {name} is {was} and cannot become {now}; "
+                    "list the new contract under another symbol."
+                )

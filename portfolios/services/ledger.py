@@ -1,9 +1,9 @@
 """The ledger: events are appended in the firm's order, and each position's fold is written with them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -13,11 +13,20 @@ from django.db.models import Exists, OuterRef
 
 from advisors import audit
 from advisors.jobs import ring_on_commit
-from portfolios.fold import VOIDED, AlreadyClosed, BadValue, Event, EventRefused, State, extend, fold
+from portfolios.fold import (
+    SAME_PAYMENT,
+    VOIDED,
+    AlreadyClosed,
+    BadValue,
+    Event,
+    EventRefused,
+    State,
+    extend,
+    fold,
+)
 from portfolios.importing.positions import CLOCK_SLACK
 from portfolios.models import Position, PositionEvent
 from portfolios.selectors import PositionNotFound
-from portfolios.services.bulk import insert_rows
 
 # Held until the commit by whoever records: a reader who waits for it exclusively has seen every event recorded so far.
 RECORDING = "SELECT pg_advisory_xact_lock_shared(7307, (app_firm() % 2147483647)::int)"
@@ -35,9 +44,10 @@ FOLDED = (
 )
 VALUES = ("quantity", "price", "amount", "leverage", "rate", "replaces_seq")
 EVENT_COLUMNS = ("kind", "effective_at", "seq", *VALUES)
-# Where funding comes from that our own sweep booked; venues stamp one payment a few milliseconds apart from feed to
-# feed, and none pays twice within a minute; why one was taken back.
-COMPUTED, SAME_PAYMENT = "computed", timedelta(seconds=60)
+# Where funding comes from that our own sweep booked; where it comes from if it is worked out here and gives way to
+# what anybody tells us (an undone import puts computed payments back); why one was taken back.
+COMPUTED = "computed"
+WORKED_OUT = (COMPUTED, "undo")
 OVERTAKEN = "The position had ended by then."
 WRITE_FOLDS = """
 UPDATE portfolios_position p SET last_recorded_at = %(recorded_at)s, quantity = n.quantity,
@@ -76,31 +86,6 @@ class Places:
     first: int
     recorded_at: datetime
     member_id: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvent:
-    """An event to be appended to a position that is there."""
-
-    position_id: int
-    kind: str
-    effective_at: datetime
-    quantity: Decimal | None = None
-    price: Decimal | None = None
-    amount: Decimal | None = None
-    leverage: Decimal | None = None
-    rate: Decimal | None = None
-    replaces_seq: int | None = None
-    note: str = ""
-
-
-@dataclass(slots=True)
-class Appended:
-    """What became of a batch: the places taken, and for each event left out its index and the refusal."""
-
-    seqs: list[int] = field(default_factory=list)
-    refused: list[tuple[int, EventRefused]] = field(default_factory=list)
-    recorded_at: datetime | None = None
 
 
 def take_places(count: int) -> Places:
@@ -145,7 +130,7 @@ def check_moment(at: datetime, places: Places) -> datetime:
     return at
 
 
-def _read_events(position_ids: Iterable[int]) -> dict[int, list[Event]]:
+def read_events(position_ids: Iterable[int]) -> dict[int, list[Event]]:
     found: dict[int, list[Event]] = defaultdict(list)
     rows = PositionEvent.objects.filter(position_id__in=list(position_ids)).order_by("seq")
     for position_id, *values in rows.values_list("position_id", *EVENT_COLUMNS):
@@ -236,7 +221,7 @@ def _extend(position: Position, event: Event) -> tuple[State, list[Event]]:
     contract = position.instrument.kind
     try:
         return extend(
-            state_of(position), event, contract, lambda: _read_events([position.pk])[position.pk]
+            state_of(position), event, contract, lambda: read_events([position.pk])[position.pk]
         ), []
     except EventRefused as refusal:
         if not isinstance(refusal.__cause__, AlreadyClosed):
@@ -244,12 +229,16 @@ def _extend(position: Position, event: Event) -> tuple[State, list[Event]]:
         overtaken = _computed_payments(position.pk, after=event.effective_at)
         if not overtaken:
             raise
-    first = take_places(len(overtaken)).first
-    voids = [
-        Event(kind=VOIDED, effective_at=paid_at, seq=first + index, replaces_seq=seq)
+    voids = withdrawals(overtaken, take_places(len(overtaken)).first)
+    return fold([*read_events([position.pk])[position.pk], *voids, event], contract), voids
+
+
+def withdrawals(overtaken: Iterable[tuple[int, datetime]], first_seq: int) -> list[Event]:
+    """Takes payments back, each given by its seq and moment, that we computed after an end reported late."""
+    return [
+        Event(kind=VOIDED, effective_at=paid_at, seq=first_seq + index, replaces_seq=seq)
         for index, (seq, paid_at) in enumerate(overtaken)
     ]
-    return fold([*_read_events([position.pk])[position.pk], *voids, event], contract), voids
 
 
 def _computed_payment_at(position_id: int, moment: datetime) -> int | None:
@@ -261,10 +250,14 @@ def _computed_payment_at(position_id: int, moment: datetime) -> int | None:
 def _computed_payments(
     position_id: int, *, after: datetime, until: datetime | None = None
 ) -> list[tuple[int, datetime]]:
-    """Seq and moment of the standing funding that the sweep booked."""
+    """Seq and moment of the standing funding that was worked out here."""
     replaced = PositionEvent.objects.filter(replaces_seq=OuterRef("seq"))
     found = PositionEvent.objects.filter(
-        ~Exists(replaced), position_id=position_id, kind="funding", source=COMPUTED, effective_at__gt=after
+        ~Exists(replaced),
+        position_id=position_id,
+        kind="funding",
+        source__in=WORKED_OUT,
+        effective_at__gt=after,
     )
     if until is not None:
         found = found.filter(effective_at__lt=until)
@@ -277,89 +270,6 @@ def _moment_corrected(position: Position, kind: str, replaces_seq: int | None) -
         return None
     corrected = PositionEvent.objects.filter(position_id=position.pk, seq=replaces_seq)
     return corrected.values_list("effective_at", flat=True).first()
-
-
-@transaction.atomic
-def append_many(news: Sequence[NewEvent], *, source: str, batch_id: int | None = None) -> Appended:
-    """Append many events in a few statements, each at its place; what a fold refuses is left out and returned.
-
-    The caller records what was done, and raises where one refusal is to undo all.
-    """
-    appended = Appended()
-    places = take_places(0)
-    positions = _lock_positions({new.position_id for new in news})
-    folds = _Folds(positions, news)
-    rows: list[dict[str, Any]] = []
-    for index, new in enumerate(news):
-        try:
-            event = folds.append(new, seq=places.first + len(rows), places=places)
-        except EventRefused as refusal:
-            appended.refused.append((index, refusal))
-            continue
-        note = {"position_id": new.position_id, "note": new.note, "source": source, "batch_id": batch_id}
-        rows.append({**values_of(event), **note, "client_id": positions[new.position_id].client_id})
-    if rows:
-        taken = take_places(len(rows))
-        appended.recorded_at = taken.recorded_at
-        signed = {"recorded_at": taken.recorded_at, "author_id": taken.member_id}
-        insert_rows("portfolios_positionevent", [{**row, **signed} for row in rows])
-        write_folds(folds.changed, taken.recorded_at)
-        appended.seqs = [row["seq"] for row in rows]
-        ring_on_commit("recompute")
-    return appended
-
-
-def _lock_positions(ids: Iterable[int]) -> dict[int, Position]:
-    found = Position.objects.select_for_update(of=("self",), no_key=True).select_related("instrument")
-    return {row.pk: row for row in found.filter(pk__in=list(ids)).order_by("pk")}
-
-
-class _Folds:
-    """The folds of some positions while events are appended to them, one after the other."""
-
-    def __init__(self, positions: dict[int, Position], news: Sequence[NewEvent]) -> None:
-        self.positions = positions
-        self.changed: dict[int, State] = {}
-        # Whoever cannot go on from where it stands is folded from the beginning: read together, once.
-        begun = {pk: state_of(row) for pk, row in positions.items()}
-        back = {
-            new.position_id
-            for new in news
-            if new.position_id in begun and _goes_back(begun[new.position_id], new)
-        }
-        self.events = _read_events(back)
-        self.added: dict[int, list[Event]] = defaultdict(list)
-        self.states = begun
-
-    def append(self, new: NewEvent, *, seq: int, places: Places) -> Event:
-        position = self.positions.get(new.position_id)
-        if position is None:
-            raise BadValue("position", "There is no such position.")
-        values = {name: getattr(new, name) for name in ("kind", "effective_at", *VALUES)}
-        event = Event(seq=seq, **values)
-        check_moment(event.effective_at, places)
-        after = extend(
-            self.states[new.position_id],
-            event,
-            position.instrument.kind,
-            lambda: self._known(new.position_id),
-        )
-        self.added[new.position_id].append(event)
-        self.states[new.position_id] = self.changed[new.position_id] = after
-        return event
-
-    def _known(self, position_id: int) -> list[Event]:
-        if position_id not in self.events:
-            self.events |= {position_id: [], **_read_events([position_id])}
-        return [*self.events[position_id], *self.added[position_id]]
-
-
-def _goes_back(state: State, new: NewEvent) -> bool:
-    return (
-        new.replaces_seq is not None
-        or new.effective_at < state.last_effective_at
-        or state.closed_by == VOIDED
-    )
 
 
 def write_folds(states: dict[int, State], recorded_at: datetime) -> None:

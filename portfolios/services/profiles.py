@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from advisors import audit
-from portfolios.importing import Reading, fingerprint
+from portfolios.importing import Reading, fingerprint, shared_reading
 from portfolios.models import ImportProfile
 from portfolios.selectors import ProfileNotFound, ProfileRow, acting_member_id
 
@@ -22,22 +22,29 @@ def _mapping(reading: Reading) -> dict[str, Any]:
 
 
 def reading_of(profile: ProfileRow) -> Reading:
+    """How the profile reads a file; a client's own values in one of old count no more."""
     columns = {ours: name for ours, name in profile.mapping.items() if isinstance(name, str)}
     constants = {ours: given["value"] for ours, given in profile.mapping.items() if isinstance(given, dict)}
-    return Reading(
-        kind=profile.kind,
-        mapping=columns,
-        constants=constants,
-        time_zone=profile.time_zone,
-        decimal_mark=profile.decimal_mark,
+    return shared_reading(
+        Reading(
+            kind=profile.kind,
+            mapping=columns,
+            constants=constants,
+            time_zone=profile.time_zone,
+            decimal_mark=profile.decimal_mark,
+        )
     )
 
 
 def save_profile(*, name: str, header: tuple[str, ...], reading: Reading) -> UUID:
-    """Keep how such files are read, for the whole firm; a newer profile of the same header goes first."""
+    """Keep how such files are read, for the whole firm; a newer profile of the same header goes first.
+
+    A client, an account or a note that every line has stays with the file: colleagues read the profile too.
+    """
     member_id = acting_member_id()
     if member_id is None:
         raise PermissionError("a profile is saved by a member")
+    reading = shared_reading(reading)
     values = {
         "name": name,
         "kind": reading.kind,

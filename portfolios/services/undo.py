@@ -18,17 +18,17 @@ from portfolios.services.imports.stories import (
     Told,
     in_reads,
     read_held,
+    read_standing,
     read_told,
     write_events,
 )
-from portfolios.services.ledger import Places, take_places, write_folds
+from portfolios.services.ledger import WORKED_OUT, Places, take_places, write_folds
 
 NAMED_POSITIONS = 20
 MADE_CLIENTS = "Clients made by an import stay: end their assignment or rename them on their own pages."
 NOT_COMMITTED = "The file was not taken in, so there is nothing to undo."
 NO_LONGER_YOURS = "Some of its positions belong to clients who are no longer yours."
 WORKED_ON = "Events were recorded since by others than this import."
-WORKED_OUT = {"computed", "undo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,22 @@ class Undone:
     positions: int
     events: int
     already_undone: bool
+    # Events of the import that somebody corrected since: the corrections stay.
+    left_corrected: int = 0
 
     @property
     def sentence(self) -> str:
         events = "event" if self.events == 1 else "events"
         positions = "position" if self.positions == 1 else "positions"
         were = "was" if self.events == 1 else "were"
-        return f"{self.events:,} {events} of {self.positions:,} {positions} {were} taken back."
+        taken_back = f"{self.events:,} {events} of {self.positions:,} {positions} {were} taken back."
+        left = self.left_corrected
+        if not left:
+            return taken_back
+        stays = (
+            "event that was corrected since stays" if left == 1 else "events that were corrected since stay"
+        )
+        return f"{taken_back} {left:,} {stays} as corrected."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,7 @@ class _Retreat:
     held: Held
     told: list[Told]
     taken_back: list[Told]
+    left_corrected: int
 
 
 @transaction.atomic
@@ -86,12 +96,18 @@ def undo_import(public_id: UUID) -> Undone:
         raise UndoRefused(MADE_CLIENTS if batch.kind == "clients" else NOT_COMMITTED)
     undone = _take_back(batch, _positions_of(batch))
     batch.state, batch.undone_at = "undone", timezone.now()
-    batch.save(update_fields=["state", "undone_at"])
+    batch.reading |= {"left_corrected": undone.left_corrected}
+    batch.save(update_fields=["state", "undone_at", "reading"])
     audit.record(
         "import undone",
         object_type="import",
         object_id=public_id,
-        after={"sha256": batch.sha256, "positions": undone.positions, "events": undone.events},
+        after={
+            "sha256": batch.sha256,
+            "positions": undone.positions,
+            "events": undone.events,
+            "left_corrected": undone.left_corrected,
+        },
     )
     return undone
 
@@ -111,17 +127,18 @@ def _positions_of(batch: ImportBatch) -> set[int]:
 def _take_back(batch: ImportBatch, position_ids: Iterable[int]) -> Undone:
     """All positions are looked at before the first is written; either pass holds a few of them at a time."""
     ids = sorted(position_ids)
-    positions = count = 0
+    positions = count = left = 0
     hindrances: list[Hindrance] = []
     for retreat in _retreats(ids, batch.pk):
         positions += bool(retreat.taken_back)
         count += len(retreat.taken_back)
+        left += retreat.left_corrected
         if _worked_on(retreat, batch.pk):
             hindrances.append(_hindrance(retreat.held, WORKED_ON))
     _refuse(hindrances)
     if count:
         _write(ids, take_places(count), batch)
-    return Undone(positions=positions, events=count, already_undone=False)
+    return Undone(positions=positions, events=count, already_undone=False, left_corrected=left)
 
 
 def _retreats(position_ids: list[int], batch_id: int) -> Iterator[_Retreat]:
@@ -132,16 +149,34 @@ def _retreats(position_ids: list[int], batch_id: int) -> Iterator[_Retreat]:
 
 def _plan(held: Held, told: list[Told], batch_id: int) -> _Retreat:
     opened_here = _opened_by(told, batch_id)
-    taken_back = [
-        entry
+    gone = {
+        entry.event.seq
         for entry in told
         if entry.stands and (entry.batch_id == batch_id or (opened_here and entry.source in WORKED_OUT))
-    ]
-    return _Retreat(held, told, taken_back)
+    }
+    left = [one for one in read_standing(told) if one.now.event.seq not in gone]
+    if not opened_here and not any(_is_end(one.now.event, held.state) for one in left):
+        gone |= {entry.event.seq for entry in told if _withdrew_a_payment(entry, batch_id)}
+    corrected = sum(any(entry.batch_id == batch_id for entry in one.versions) for one in left)
+    return _Retreat(held, told, [entry for entry in told if entry.event.seq in gone], corrected)
+
+
+def _is_end(event: Event, state: State) -> bool:
+    return event.kind == state.closed_by and event.effective_at == state.closed_at
+
+
+def _withdrew_a_payment(entry: Told, batch_id: int) -> bool:
+    """An end reported late took back what we had computed after it; without the end it comes back."""
+    return entry.event.kind == VOIDED and entry.batch_id == batch_id and not entry.replaced
 
 
 def _opened_by(told: list[Told], batch_id: int) -> bool:
-    return any(entry.stands and entry.event.kind == "opened" and entry.batch_id == batch_id for entry in told)
+    """Whether the position stands on an opening of this import, be it as somebody corrected it."""
+    return any(
+        entry.event.kind == "opened" and entry.batch_id == batch_id
+        for one in read_standing(told)
+        for entry in one.versions
+    )
 
 
 def _worked_on(retreat: _Retreat, batch_id: int) -> bool:

@@ -27,6 +27,12 @@ def imports(request: HttpRequest) -> HttpResponse:
         if refused.batch is not None:
             name = "import_preview" if refused.reading else "import_columns"
             return redirect(f"portfolios:{name}", refused.batch)
+    return _imports_page(request, form, refused)
+
+
+def _imports_page(
+    request: HttpRequest, form: ImportForm, refused: services.ImportPreview | None
+) -> HttpResponse:
     context = {
         "form": form,
         "preview": refused,
@@ -46,6 +52,8 @@ def import_columns(request: HttpRequest, public_id: UUID) -> HttpResponse:
         raise Http404 from error
     except services.NotReadable:
         return redirect("portfolios:import_preview", public_id)
+    except services.ImportRefused as refusal:
+        return _imports_page(request, ImportForm(), refusal.preview)
     kind = request.POST.get("kind") or request.GET.get("kind", "positions")
     if kind not in KINDS:
         raise Http404

@@ -161,6 +161,9 @@ def test_figures_end_where_the_position_row_stands(book):
         "?after=9_1_" + str(UUID(int=1)),
         "?portfolio=%00",
         "?coin=%00",
+        "?tag=%00",
+        "?tag=%E2%80%AE",
+        "?tag=" + "x" * 41,
     ],
 )
 def test_positions_refuse_a_filter_they_do_not_know(book, query):

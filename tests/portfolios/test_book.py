@@ -19,6 +19,7 @@ from advisors.selectors import ClientNotFound
 from advisors.services import edit_client
 from portfolios import selectors, services
 from portfolios.models import Instrument
+from portfolios.services.instruments import InstrumentChanged
 from tests.conftest import signed_in_as
 from tests.portfolios.acting import acting_as, in_threads
 from tests.portfolios.browsing import signed_in
@@ -329,3 +330,16 @@ def test_instruments_are_listed_by_venue(market):
     assert rows
     assert {(row.venue, row.kind) for row in rows} == {("binance_coinm", "inverse")}
     assert len(selectors.list_instruments()) == market
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("contract_size", "10"), ("kind", "inverse"), ("tier_symbol", "ETHUSDT")]
+)
+def test_terms_of_an_instrument_cannot_change_under_its_name(worker, name, value):
+    rows = services.read_shipped_instruments()
+    services.load_instruments(rows)
+    changed = next(row for row in rows if (row["venue"], row["symbol"]) == ("binance_usdm", "BTCUSDT"))
+    with pytest.raises(InstrumentChanged, match=f"binance_usdm BTCUSDT: {name} is"):
+        services.load_instruments([{**changed, name: value}])
+    services.load_instruments([{**changed, "tick_size": "0.01"}])
+    assert Instrument.objects.get(venue="binance_usdm", symbol="BTCUSDT").tick_size == Decimal("0.01")

@@ -16,7 +16,7 @@ from django.utils import timezone
 from advisors.scope import open_scope
 from portfolios import services
 from portfolios.models import LedgerHead, Position, PositionEvent
-from portfolios.services.ledger import NewEvent, append_many
+from portfolios.services.appending import NewEvent, append_many
 from tests.portfolios.acting import AT, acting_as, assert_is_its_fold, in_threads, open_one
 
 WRITERS, SHARED = 20, 6

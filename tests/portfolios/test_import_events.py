@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from advisors.models import AuditEntry
 from portfolios import services
 from portfolios.models import Portfolio, Position, PositionEvent
+from portfolios.services.appending import NewEvent, append_many
 from portfolios.services.imports.previews import Counts
-from portfolios.services.ledger import NewEvent, append_many
 from tests.portfolios.acting import (
     acting_as,
     assert_is_its_fold,

@@ -1,5 +1,6 @@
 """Files with columns of their own: nothing is guessed, what was said is remembered, and shown before it counts."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from portfolios import selectors, services
 from portfolios.importing import Reading
-from portfolios.models import ImportBatch, Position
+from portfolios.models import ImportBatch, ImportProfile, Position
 from tests.portfolios.acting import acting_as, book_of, stored
 from tests.portfolios.browsing import signed_in, upload
 from tests.portfolios.files import make_file, make_workbook
@@ -115,6 +116,47 @@ def test_named_profile_reads_the_next_file_of_the_firm(browser, firm, unread):
     page = other.get(answer["Location"]).content.decode()
     assert "by the profile Desk A" in page
     assert "Desk A" in other.get(reverse("portfolios:imports")).content.decode()
+
+
+OWN_VALUES = {
+    "each_client": "CLIENT",
+    "each_portfolio": "Core",
+    "each_account": "Main",
+    "each_external_id": "secret-7",
+    "each_note": "for the widow",
+    "each_leverage": "10",
+    "from_client": None,
+    "from_portfolio": None,
+    "from_account": None,
+    "from_external_id": None,
+}
+
+
+def test_profile_keeps_nothing_of_one_client_and_asks_for_it_again(browser, firm, unread):
+    page = browser.get(reverse("portfolios:import_columns", args=[unread])).content.decode()
+    assert "only venue, symbol, side and event are remembered" in page
+    assert say(browser, unread, **OWN_VALUES, profile_name="Desk A").status_code == 302
+    with acting_as(firm):
+        stored_mapping = ImportProfile.objects.get().mapping
+        reading = ImportBatch.objects.get(public_id=unread).reading["reading"]
+    assert {ours for ours, given in stored_mapping.items() if isinstance(given, dict)} == {"venue"}
+    assert reading["constants"]["client"] == "CLIENT"
+    # The file itself is taken in as it was explained; a colleague's next one belongs to nobody yet.
+    browser.post(reverse("portfolios:import_commit", args=[unread]))
+    with acting_as(firm):
+        assert Position.objects.get().external_id == "secret-7"
+    answer = upload(signed_in(firm, "colleague"), VENUE_FILE.replace(b"60000", b"61000"))
+    assert answer.status_code == 302
+    assert answer["Location"].endswith("/columns")
+
+
+def test_profile_of_old_that_names_a_client_forces_no_file_onto_it(browser, firm, unread):
+    say(browser, unread, profile_name="Desk A")
+    with acting_as(firm):
+        profile = ImportProfile.objects.get()
+        profile.mapping |= {"note": {"value": "for the widow"}, "symbol": {"value": "BTCUSDT"}}
+        row = replace(selectors.list_profiles()[0], mapping=profile.mapping)
+    assert services.reading_of(row).constants == {"venue": "binance_usdm", "symbol": "BTCUSDT"}
 
 
 def test_profile_is_found_however_the_header_is_spelled(browser, firm, unread):

@@ -14,7 +14,7 @@ from advisors.models import AuditEntry
 from advisors.scope import Scope, open_scope
 from portfolios import selectors, services
 from portfolios.models import LedgerHead, Position, PositionEvent
-from portfolios.services.ledger import NewEvent, append_many
+from portfolios.services.appending import NewEvent, append_many
 from tests.conftest import signed_in_as
 from tests.portfolios.acting import AT, OPENING, THREADS, assert_is_its_fold, in_threads, open_one
 

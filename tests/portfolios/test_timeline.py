@@ -16,7 +16,7 @@ from margin.selectors.positions import get_position
 from margin.views.parts import TIMELINE_ROWS
 from portfolios import selectors
 from portfolios.models import Position
-from portfolios.services.ledger import NewEvent, append_many
+from portfolios.services.appending import NewEvent, append_many
 from tests.portfolios.acting import AT, acting_as, open_one
 from tests.portfolios.browsing import signed_in
 from tests.portfolios.test_event_form import EVERY_KIND, PAST, events_of

@@ -33,7 +33,14 @@ from portfolios.selectors import BatchNotFound, acting_member_id, find_profile
 from portfolios.services.imports.clients import plan_clients
 from portfolios.services.imports.events import plan_events
 from portfolios.services.imports.positions import plan_positions
-from portfolios.services.imports.previews import Counts, FileProblems, ImportPreview, ImportResult, Plan
+from portfolios.services.imports.previews import (
+    BookChanged,
+    Counts,
+    FileProblems,
+    ImportPreview,
+    ImportResult,
+    Plan,
+)
 from portfolios.services.ledger import take_places
 from portfolios.services.profiles import reading_of, save_profile
 
@@ -41,6 +48,7 @@ from portfolios.services.profiles import reading_of, save_profile
 NO_PLACE_YET = 1 << 62
 KEPT_PREVIEWS = timedelta(days=1)
 GLANCED_ROWS = 8
+CHANGED = "Somebody else made the same client just now: check the file again."
 
 
 class ImportRefused(Exception):
@@ -99,6 +107,11 @@ class _Checked:
     def counts(self) -> Counts:
         return Counts() if self.plan is None or self.problems.count else self.plan.counts
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        read = self.parsed.notes if self.parsed else ()
+        return read if self.plan is None or self.problems.count else (*read, *self.plan.notes)
+
     def preview(self, batch: UUID | None) -> ImportPreview:
         sound = self.plan is not None and not self.problems.count
         return ImportPreview(
@@ -111,7 +124,7 @@ class _Checked:
             lines=self.plan.preview() if self.plan is not None and sound else (),
             problems=tuple(self.problems.listed),
             problem_count=self.problems.count,
-            notes=self.parsed.notes if self.parsed else (),
+            notes=self.notes,
             ignored_columns=self.parsed.ignored_columns if self.parsed else (),
         )
 
@@ -189,11 +202,15 @@ def preview_import(content: bytes, choose: Choose = known_reading) -> ImportPrev
     checked = _check_bytes(content, choose)
     table = checked.table
     if checked.problems.count or table is None:
-        refused = {"sha256": checked.sha256, "rows": checked.rows, "problems": checked.problems.count}
-        audit.record("import refused", object_type="import", object_id=checked.sha256[:12], after=refused)
-        return checked.preview(None)
+        return _refuse(checked)
     batch = _store(content, table, checked)
     return checked.preview(batch.public_id)
+
+
+def _refuse(checked: _Checked) -> ImportPreview:
+    refused = {"sha256": checked.sha256, "rows": checked.rows, "problems": checked.problems.count}
+    audit.record("import refused", object_type="import", object_id=checked.sha256[:12], after=refused)
+    return checked.preview(None)
 
 
 def _store(content: bytes, table: Table, checked: _Checked) -> ImportBatch:
@@ -243,9 +260,15 @@ def preview_batch(public_id: UUID) -> ImportPreview:
 
 
 def look_into(public_id: UUID) -> FileGlance:
-    """The header and first rows of a file that is kept, for saying what its columns mean."""
+    """The header and first rows of a file that is kept, for saying what its columns mean.
+
+    Raises BatchNotFound, NotReadable, or ImportRefused where it can be read as a table no more.
+    """
     batch = _find(public_id, ("uploaded", "previewed"), lock=False)
-    table = read_table(_content(batch), _kept_limits())
+    checked = _check_batch(batch, lambda _: None)
+    table = checked.table
+    if table is None:
+        raise ImportRefused(checked.preview(public_id))
     return FileGlance(
         public_id=public_id,
         file_name=batch.file_name,
@@ -268,7 +291,7 @@ def choose_columns(public_id: UUID, reading: Reading, *, profile_name: str = "")
     batch = _find(public_id, ("uploaded", "previewed"))
     checked = _check_batch(batch, lambda _: Chosen(reading, profile_name))
     if checked.problems.count or checked.table is None:
-        return checked.preview(None)
+        return _refuse(checked)
     if profile_name:
         save_profile(name=profile_name, header=checked.table.header, reading=reading)
     _set_reading(batch, checked)
@@ -293,7 +316,13 @@ def commit_import(public_id: UUID) -> ImportResult:
     checked = _check_batch(batch, lambda _: chosen, first_seq=places.first)
     if checked.problems.count or checked.plan is None:
         raise ImportRefused(checked.preview(public_id))
-    _write(checked.plan, checked, batch)
+    try:
+        _write(checked.plan, checked, batch)
+    except BookChanged as error:
+        now = _check_batch(batch, lambda _: chosen, first_seq=places.first)
+        if not now.problems.count:
+            now.problems.add(0, "", CHANGED)
+        raise ImportRefused(now.preview(public_id)) from error
     return _result(batch, already_committed=False)
 
 

@@ -10,7 +10,7 @@ from advisors.models import Client
 from portfolios.importing import ClientLine, Problems
 from portfolios.models import ImportBatch
 from portfolios.services.bulk import is_any_of
-from portfolios.services.imports.previews import SHOWN_LINES, ClientPreview, Counts, Written
+from portfolios.services.imports.previews import SHOWN_LINES, BookChanged, ClientPreview, Counts, Written
 
 CLIENTS_A_STATEMENT = 500
 CREATE_CLIENTS = """
@@ -24,6 +24,10 @@ TAKEN = "The firm already has a client with the reference '{}', and it is none o
 class ClientsPlan:
     lines: list[ClientLine]
     there: dict[str, str]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ()
 
     @property
     def new(self) -> list[ClientLine]:
@@ -46,7 +50,11 @@ class ClientsPlan:
         )
 
     def write(self, batch: ImportBatch) -> Written:
-        _create(self.new)
+        try:
+            with transaction.atomic():
+                _create(self.new)
+        except IntegrityError as error:
+            raise BookChanged from error
         return Written(0, 0, {"clients": [line.reference for line in self.new]})
 
 

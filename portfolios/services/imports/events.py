@@ -1,17 +1,26 @@
 """Files of events: as many of a kind as the file has and the book has not are added, each at its moment."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from portfolios.fold import VALUES, Event, State
+from portfolios.fold import SAME_PAYMENT, VALUES, Event, State
 from portfolios.importing import EventLine, Problems, Reading, name_key
 from portfolios.models import ImportBatch
+from portfolios.services.imports.matching import find_missing, refuse_places, without_repeats
 from portfolios.services.imports.places import insert_positions, make_missing
-from portfolios.services.imports.previews import SHOWN_LINES, Counts, EventPreview, Written
-from portfolios.services.imports.resolving import Book, Existing, Place, find_place, read_book
+from portfolios.services.imports.previews import SHOWN_LINES, Counts, EventPreview, Written, taken_once
+from portfolios.services.imports.resolving import (
+    Book,
+    Existing,
+    Place,
+    check_agrees,
+    check_agrees_with_opening,
+    find_place,
+    read_book,
+)
 from portfolios.services.imports.stories import (
+    Around,
     Held,
     NewEvents,
     Told,
@@ -22,19 +31,14 @@ from portfolios.services.imports.stories import (
     read_told,
     write_events,
 )
-from portfolios.services.ledger import SAME_PAYMENT, take_places, write_folds
+from portfolios.services.ledger import OVERTAKEN, take_places, withdrawals, write_folds
 
 NO_SUCH_POSITION = (
     "There is no such position; an 'opened' line with its portfolio, symbol and side makes one."
 )
-OTHER_LEDGER = (
-    "The ledger has no event {} with these values: leave the column out to record the line as a new event."
+NO_SUCH_ID = (
+    "None of your positions has this id: leave the column out where the account and external_id name it."
 )
-# What a venue says it was paid, against when our own booking put it.
-# Sources of funding that was worked out here, and gives way to what the venue says.
-WORKED_OUT = {"computed", "undo"}
-
-Identity = tuple[Any, ...]
 NewKey = tuple[str, str, str, str]
 
 
@@ -48,6 +52,8 @@ class Story:
     # Line -> what it comes to.
     events: dict[int, Event] = field(default_factory=dict)
     state: State | None = None
+    # What takes back the payments that we computed after an end reported late.
+    withdrawn: list[Event] = field(default_factory=list)
 
     @property
     def is_new(self) -> bool:
@@ -58,6 +64,17 @@ class Story:
 class EventsPlan:
     lines: list[EventLine]
     stories: list[Story]
+    repeats: list[int]
+
+    @property
+    def withdrawn(self) -> int:
+        return sum(len(story.withdrawn) for story in self.stories)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        overtaken = self.withdrawn
+        said = f"Computed payments taken back because the position had ended by then: {overtaken:,}."
+        return (*taken_once(self.repeats), *((said,) if overtaken else ()))
 
     @property
     def counts(self) -> Counts:
@@ -79,7 +96,8 @@ class EventsPlan:
         touched = [story for story in self.stories if story.events]
         new = [story for story in touched if story.is_new]
         made = make_missing([story.place for story in new if story.place is not None])
-        places = take_places(self.counts.appended)
+        written = self.counts.appended + self.withdrawn
+        places = take_places(written)
         opened = [(story.place, story.state) for story in new if story.place and story.state]
         ids = insert_positions([place for place, _ in opened], (state for _, state in opened), places)
         position_ids = dict(zip(map(id, new), ids, strict=True))
@@ -91,7 +109,7 @@ class EventsPlan:
         )
         folds = {story.existing.id: story.state for story in touched if story.existing and story.state}
         write_folds(folds, places.recorded_at)
-        return Written(places.first, self.counts.appended, made)
+        return Written(places.first, written, {**made, "payments_withdrawn": self.withdrawn})
 
 
 def plan_events(
@@ -99,25 +117,27 @@ def plan_events(
 ) -> EventsPlan:
     """Each line against the ledger in force; what does not fit is added to problems."""
     stories = _stories(lines, read_book(lines), problems)
+    repeats = _take_once(stories, problems)
+    lines = [line for line in lines if line.line not in repeats]
     given = {*reading.mapping, *reading.constants}
     compared = tuple(name for name in VALUES if name in given)
     by_id = {story.existing.id: story for story in stories if story.existing is not None}
     wanted: list[tuple[EventLine, Story, int | None]] = []
     for story in stories:
         if story.is_new:
-            _refuse_places(story.lines, problems)
+            refuse_places(story.lines, problems)
             wanted += [(line, story, None) for line in story.lines]
     for ids in in_reads(by_id):
         told = _read_around(ids, by_id)
         for position_id in ids:
             story = by_id[position_id]
-            new = _missing(story.lines, told[position_id], compared, problems)
+            new = find_missing(story.lines, told[position_id], compared, problems)
             wanted += [(line, story, replaces) for line, replaces in new]
     wanted.sort(key=lambda entry: (entry[0].effective_at, entry[0].line))
     for place, (line, story, replaces) in enumerate(wanted):
         story.events[line.line] = _event(line, first_seq + place, replaces)
-    _fold(stories, problems)
-    return EventsPlan(lines, stories)
+    _fold(stories, problems, next_seq=first_seq + len(wanted))
+    return EventsPlan(lines, stories, sorted(repeats))
 
 
 def _stories(lines: Iterable[EventLine], book: Book, problems: Problems) -> list[Story]:
@@ -125,7 +145,10 @@ def _stories(lines: Iterable[EventLine], book: Book, problems: Problems) -> list
     opened: dict[NewKey, Story] = {}
     for line in lines:
         existing = book.find(line)
-        if existing is not None:
+        if line.position_id is not None and line.position_id not in book.by_public_id:
+            problems.add(line.line, "position_id", NO_SUCH_ID)
+        elif existing is not None:
+            check_agrees(line, existing, book, problems)
             there.setdefault(existing.id, Story(existing, None)).lines.append(line)
         elif line.client and line.external_id:
             opened.setdefault(_new_key(line), Story(None, None)).lines.append(line)
@@ -134,6 +157,14 @@ def _stories(lines: Iterable[EventLine], book: Book, problems: Problems) -> list
     for story in opened.values():
         story.place = _place(story.lines, book, problems)
     return [*there.values(), *(story for story in opened.values() if story.place is not None)]
+
+
+def _take_once(stories: list[Story], problems: Problems) -> set[int]:
+    repeats: set[int] = set()
+    for story in stories:
+        story.lines, again = without_repeats(story.lines, problems)
+        repeats.update(again)
+    return repeats
 
 
 def _new_key(line: EventLine) -> NewKey:
@@ -147,7 +178,10 @@ def _place(lines: list[EventLine], book: Book, problems: Problems) -> Place | No
         for line in lines:
             problems.add(line.line, "external_id", NO_SUCH_POSITION)
         return None
-    return find_place(opening, book, problems)
+    place = find_place(opening, book, problems)
+    if place is not None:
+        check_agrees_with_opening(lines, opening, place, book, problems)
+    return place
 
 
 def _read_around(position_ids: list[int], stories: dict[int, Story]) -> dict[int, list[Told]]:
@@ -156,63 +190,12 @@ def _read_around(position_ids: list[int], stories: dict[int, Story]) -> dict[int
     first, last = min(line.effective_at for line in lines), max(line.effective_at for line in lines)
     return read_told(
         position_ids,
-        within=(first - SAME_PAYMENT, last + SAME_PAYMENT),
-        seqs=[line.seq for line in lines if line.seq is not None],
+        Around(
+            within=(first - SAME_PAYMENT, last + SAME_PAYMENT),
+            seqs=[line.seq for line in lines if line.seq is not None],
+            venue_event_ids=sorted({line.venue_event_id for line in lines} - {""}),
+        ),
     )
-
-
-def _identity(event: Event | EventLine, compared: tuple[str, ...]) -> Identity:
-    return event.kind, event.effective_at, *(getattr(event, name) for name in compared)
-
-
-def _missing(
-    lines: list[EventLine], told: list[Told], compared: tuple[str, ...], problems: Problems
-) -> list[tuple[EventLine, int | None]]:
-    """The lines that the book has not, each with the computed payment that it takes the place of."""
-    by_seq = {entry.event.seq: entry for entry in told}
-    numbered = [line for line in lines if line.seq is not None]
-    for line in numbered:
-        entry = by_seq.get(line.seq or 0)
-        if entry is None or _identity(entry.event, compared) != _identity(line, compared):
-            _refuse_places([line], problems)
-    taken = {line.seq for line in numbered}
-    standing = [entry for entry in told if entry.stands and entry.event.seq not in taken]
-    there = Counter(_identity(entry.event, compared) for entry in standing)
-    new = []
-    for line in lines:
-        if line.seq is None:
-            identity = _identity(line, compared)
-            if there[identity] > 0:
-                there[identity] -= 1
-            else:
-                new.append(line)
-    payments = [
-        entry.event for entry in standing if _is_worked_out(entry) and there[_identity(entry.event, compared)]
-    ]
-    return [(line, _superseded(line, payments)) for line in new]
-
-
-def _refuse_places(lines: list[EventLine], problems: Problems) -> None:
-    """A place in the ledger names an event of this ledger, with the values it has."""
-    for line in lines:
-        if line.seq is not None:
-            problems.add(line.line, "seq", OTHER_LEDGER.format(line.seq))
-
-
-def _is_worked_out(entry: Told) -> bool:
-    return entry.event.kind == "funding" and entry.source in WORKED_OUT
-
-
-def _superseded(line: EventLine, payments: list[Event]) -> int | None:
-    """The computed payment nearest to the imported one; each gives way once."""
-    if line.kind != "funding":
-        return None
-    near = [event for event in payments if abs(event.effective_at - line.effective_at) <= SAME_PAYMENT]
-    if not near:
-        return None
-    found = min(near, key=lambda event: (abs(event.effective_at - line.effective_at), event.seq))
-    payments.remove(found)
-    return found.seq
 
 
 def _event(line: EventLine, seq: int, replaces_seq: int | None) -> Event:
@@ -220,7 +203,7 @@ def _event(line: EventLine, seq: int, replaces_seq: int | None) -> Event:
     return Event(kind=line.kind, effective_at=line.effective_at, seq=seq, replaces_seq=replaces_seq, **values)
 
 
-def _fold(stories: list[Story], problems: Problems) -> None:
+def _fold(stories: list[Story], problems: Problems, *, next_seq: int) -> None:
     """What the events make of each position; whatever does not fit is said at its line."""
     touched = [story for story in stories if story.events]
     for story in touched:
@@ -232,36 +215,39 @@ def _fold(stories: list[Story], problems: Problems) -> None:
         back = [one for one in ids if not goes_on(held[one].state, list(by_id[one].events.values()))]
         told = read_told(back)
         for position_id in ids:
-            events = [entry.event for entry in told[position_id]] if position_id in told else None
-            _settle_held(by_id[position_id], held[position_id], events, problems)
+            _settle_held(by_id[position_id], held[position_id], told.get(position_id), problems, next_seq)
+            next_seq += len(by_id[position_id].withdrawn)
 
 
-def _settle_held(story: Story, held: Held, events: list[Event] | None, problems: Problems) -> None:
-    if events is None:
+def _settle_held(
+    story: Story, held: Held, told: list[Told] | None, problems: Problems, next_seq: int
+) -> None:
+    if told is None:
         _settle(story, held.contract, problems, state=held.state)
     else:
-        _settle(story, held.contract, problems, events=events)
+        _settle(story, held.contract, problems, told=told, next_seq=next_seq)
 
 
-def _settle(story: Story, contract: str, problems: Problems, **begun: Any) -> None:
-    story.state, refused = extended(contract, list(story.events.values()), **begun)
+def _settle(story: Story, contract: str, problems: Problems, *, next_seq: int = 0, **begun: Any) -> None:
+    result = extended(contract, list(story.events.values()), **begun)
+    story.state = result.state
+    story.withdrawn = withdrawals([(one.seq, one.effective_at) for one in result.overtaken], next_seq)
     lines = {event.seq: line for line, event in story.events.items()}
-    for one in refused:
+    for one in result.refused:
         problems.add(lines[one.event.seq], one.refusal.field, one.refusal.message)
 
 
 def _told(story: Story, new_id: int | None) -> NewEvents:
-    notes = {
-        story.events[line.line].seq: line.note
-        for line in story.lines
-        if line.note and line.line in story.events
-    }
-    events = list(story.events.values())
+    seqs = {line.line: story.events[line.line].seq for line in story.lines if line.line in story.events}
+    notes = {seqs[line.line]: line.note for line in story.lines if line.note and line.line in seqs}
+    notes |= {event.seq: OVERTAKEN for event in story.withdrawn}
+    ids = {seqs[line.line]: line.venue_event_id for line in story.lines if line.line in seqs}
+    events = [*story.events.values(), *story.withdrawn]
     if story.existing is not None:
-        return NewEvents(story.existing.id, story.existing.client.id, events, notes)
+        return NewEvents(story.existing.id, story.existing.client.id, events, notes, ids)
     if new_id is None or story.place is None:
         raise ValueError("a new position was not inserted")
-    return NewEvents(new_id, story.place.client.id, events, notes)
+    return NewEvents(new_id, story.place.client.id, events, notes, ids)
 
 
 def _preview(line: EventLine, story: Story) -> EventPreview:

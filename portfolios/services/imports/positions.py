@@ -10,9 +10,10 @@ from portfolios.fold import Event, State, apply_event
 from portfolios.importing import CellError, PositionLine, Problems, plain
 from portfolios.models import ImportBatch
 from portfolios.services.imports.places import insert_positions, make_missing
-from portfolios.services.imports.previews import SHOWN_LINES, Counts, PositionPreview, Written
+from portfolios.services.imports.previews import SHOWN_LINES, Counts, PositionPreview, Written, taken_once
 from portfolios.services.imports.resolving import (
     COMPARED,
+    AccountKey,
     Book,
     Existing,
     Place,
@@ -27,6 +28,21 @@ from portfolios.services.ledger import Places, take_places, write_folds
 from portfolios.services.opening import Opening
 
 NO_SUCH_POSITION = "There is no such position; a new one needs the client's reference."
+TWO_LINES = "Lines {} and {} are the same position ('{}'), but differ in {}."
+OPENED_TWICE = "Lines {} and {} both open the position '{}' of the account, with another position_id each."
+# What a position is opened with and where; its names may differ from line to line.
+TOLD = (
+    *(
+        "portfolio",
+        "symbol",
+        "side",
+        "quantity",
+        "entry_price",
+        "isolated_wallet",
+        "isolated_margin_incl_upnl",
+    ),
+    *("mark_price", "leverage", "stop_price", "opened_at", "note"),
+)
 OPENS, REOPENS, UNCHANGED = "opens", "opens again", "there already"
 
 
@@ -45,6 +61,11 @@ class PlannedLine:
 @dataclass(frozen=True, slots=True)
 class PositionsPlan:
     lines: list[PlannedLine]
+    repeats: list[int]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return taken_once(self.repeats)
 
     def _with(self, effect: str) -> list[PlannedLine]:
         return [line for line in self.lines if line.effect == effect]
@@ -79,15 +100,50 @@ def plan_positions(lines: list[PositionLine], problems: Problems) -> PositionsPl
     found = [book.find(line) for line in lines]
     openings = read_openings([one.id for one in found if one is not None])
     planned = []
+    told_of, opened = _Told(problems), dict[tuple[AccountKey, str], int]()
     for line, existing in zip(lines, found, strict=True):
         before = problems.count
+        if existing is not None and told_of.again(line, existing):
+            continue
         if existing is None:
             one = _plan_new(line, book, problems)
         else:
             one = _plan_existing(line, existing, openings.get(existing.id, []), book, problems)
+        if one is not None and one.place is not None:
+            _refuse_opened_twice(line, one.place, opened, problems)
         if one is not None and problems.count == before:
             planned.append(one)
-    return PositionsPlan(planned)
+    return PositionsPlan(planned, told_of.repeats)
+
+
+class _Told:
+    """Which line named which position that is there, by whichever of its names."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
+        self.first: dict[int, PositionLine] = {}
+        self.repeats: list[int] = []
+
+    def again(self, line: PositionLine, existing: Existing) -> bool:
+        """Whether an earlier line named the position; where this one says something else, that is a problem."""
+        first = self.first.setdefault(existing.id, line)
+        if first is line:
+            return False
+        differing = [name for name in TOLD if getattr(first, name) != getattr(line, name)]
+        if differing:
+            said = TWO_LINES.format(first.line, line.line, existing.external_id, ", ".join(differing))
+            self.problems.add(line.line, "external_id", said)
+        else:
+            self.repeats.append(line.line)
+        return True
+
+
+def _refuse_opened_twice(
+    line: PositionLine, place: Place, opened: dict[tuple[AccountKey, str], int], problems: Problems
+) -> None:
+    first = opened.setdefault((place.account_key, place.external_id), line.line)
+    if first != line.line:
+        problems.add(line.line, "external_id", OPENED_TWICE.format(first, line.line, place.external_id))
 
 
 def _plan_new(line: PositionLine, book: Book, problems: Problems) -> PlannedLine | None:
@@ -267,11 +323,10 @@ def _reopen(again: list[PlannedLine], stories: list[list[Event]], places: Places
         before = read_told(ids)
         for one in told:
             if one.position_id in before:
-                events = [entry.event for entry in before[one.position_id]]
-                state, refused = extended(contracts[one.position_id], one.events, events=events)
-                if state is None:
-                    raise refused[0].refusal
-                states[one.position_id] = state
+                result = extended(contracts[one.position_id], one.events, told=before[one.position_id])
+                if result.state is None:
+                    raise result.refused[0].refusal
+                states[one.position_id] = result.state
     if told:
         write_events(told, places, source="import", batch_id=batch.pk)
         write_folds(states, places.recorded_at)

@@ -10,6 +10,7 @@ from portfolios.importing import Problem, Problems, Reading, column_of
 from portfolios.models import ImportBatch
 
 SHOWN_LINES = 200
+LISTED_REPEATS = 20
 # What an event calls its values, where a file's column is called otherwise.
 FIELDS = {"kind": "event"}
 
@@ -146,17 +147,35 @@ class Written:
     made: dict[str, Any]
 
 
+class BookChanged(Exception):
+    """Between check and write somebody else made what the plan was to make."""
+
+
 class Plan(Protocol):
     """A sound file against the book: what it comes to, and how it is written."""
 
     @property
     def counts(self) -> Counts: ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever looks at the preview should know."""
+
     def preview(self) -> tuple[Any, ...]:
         """The first lines as they would be written."""
 
     def write(self, batch: ImportBatch) -> Written:
-        """Write all of it."""
+        """Write all of it. Raises BookChanged, and then has written nothing."""
+
+
+def taken_once(repeats: list[int]) -> tuple[str, ...]:
+    """Says which lines repeat an earlier one that named the same thing in another way."""
+    if not repeats:
+        return ()
+    listed = ", ".join(map(str, repeats[:LISTED_REPEATS]))
+    more = len(repeats) - LISTED_REPEATS
+    lines = f"{listed} and {more} more" if more > 0 else listed
+    return (f"Taken once, as an earlier line says the same: {lines}.",)
 
 
 class FileProblems(Problems):

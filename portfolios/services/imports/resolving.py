@@ -202,3 +202,38 @@ def find_place(line: Line, book: Book, problems: Problems) -> Place | None:
         portfolio=book.portfolios.get(portfolio_key),
         account=book.accounts.get(account_key),
     )
+
+
+def check_agrees(line: EventLine, existing: Existing, book: Book, problems: Problems) -> None:
+    """Whatever a line says of the position it names is so: two ways of naming one position name the same."""
+    client = book.clients.get(line.client)
+    instrument = book.instruments.get(existing.venue, line.symbol) if line.symbol else None
+    same = {
+        "client": client is not None and client.id == existing.client.id,
+        "venue": line.venue == existing.venue,
+        "account": key_of(line.account) == key_of(existing.account.name),
+        "external_id": line.external_id == existing.external_id,
+        "portfolio": key_of(line.portfolio) == key_of(existing.portfolio.name),
+        "symbol": instrument is not None and instrument.id == existing.instrument_id,
+        "side": line.side == existing.now["side"],
+    }
+    for name, is_same in same.items():
+        if getattr(line, name) and not is_same:
+            problems.add(line.line, name, f"The position '{existing.external_id}' has another {name}.")
+
+
+def check_agrees_with_opening(
+    lines: Iterable[EventLine], opening: EventLine, place: Place, book: Book, problems: Problems
+) -> None:
+    """The lines of a position that the file opens say the same of it, where they say anything."""
+    for line in lines:
+        instrument = book.instruments.get(line.venue, line.symbol) if line.symbol else None
+        same = {
+            "portfolio": key_of(line.portfolio) == place.portfolio_key[1],
+            "symbol": instrument is not None and instrument.id == place.instrument.id,
+            "side": line.side == place.side,
+        }
+        for name, is_same in same.items():
+            if getattr(line, name) and not is_same:
+                said = f"Lines {opening.line} and {line.line} are of one position, with another {name} each."
+                problems.add(line.line, name, said)

@@ -234,6 +234,8 @@ def test_symbol_that_is_no_date_is_not_taken_for_one(text):
         ("2026-02-30T00:00:00Z", "not a date"),
         ("2026-11-02T24:00:00Z", "not a date"),
         ("2026-11-02T09:30:00+99:99", "not a date"),
+        ("2026-11-02T09:30:00+01:99", "not a date"),
+        ("2026-11-02T09:30:00+24:00", "not a date"),
         ("0000-01-01T00:00:00Z", "not a date"),
         ("0001-01-01T00:00:00+14:00", "not a date"),
         ("9999-12-31T23:59:59-14:00", "not a date"),

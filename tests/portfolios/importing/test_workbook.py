@@ -4,6 +4,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -93,6 +94,36 @@ def test_number_longer_than_a_number_cell_keeps_is_not_read(raw):
     assert isinstance(cell, Spoilt)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    ["0.123456789012345678", "123456789012.123456", "-1.00000000000000000100", "1.234567890123456789E-05"],
+)
+def test_number_whose_digits_would_be_lost_is_not_read(raw):
+    sound, cell = cells_of("x", Raw(f'<c r="{{r}}"><v>{raw}</v></c>'))
+    assert (sound, isinstance(cell, Spoilt)) == ("x", True)
+    assert cell == "Cell B2 has more digits than a number cell keeps: format the column as Text."
+
+
+@pytest.mark.parametrize(
+    "raw", ["000000000000000000000.5", "0.50000000000000000000", "5.0000000000000000000E-1"]
+)
+def test_zeros_around_a_number_are_no_digits(raw):
+    assert cells_of(Raw(f'<c r="{{r}}"><v>{raw}</v></c>')) == ("0.5",)
+
+
+def test_text_cell_keeps_every_digit():
+    texts = ("0.123456789012345678", Raw('<c r="{r}" t="str"><v>123456789012.123456</v></c>'))
+    assert cells_of(*texts) == ("0.123456789012345678", "123456789012.123456")
+
+
+@given(st.integers(-(10**15) + 1, 10**15 - 1), st.integers(0, 18))
+def test_no_digit_that_a_person_can_type_is_lost(digits, decimals):
+    typed = Decimal(digits).scaleb(-decimals)
+    # Spreadsheets write seventeen digits of what they hold.
+    held = float(f"{float(typed):.17g}")
+    assert Decimal(write_number(held, 1, 1)[1:]) == typed
+
+
 @pytest.mark.parametrize("date_1904", [False, True])
 def test_moment_is_the_same_under_both_calendars(date_1904):
     moments = ("2026-11-02T09:30:00", "2026-11-02T00:00:00", "2026-11-02T09:30:17")
@@ -144,6 +175,76 @@ def test_cell_that_is_no_value_says_why_at_its_address(xml, reason):
     assert sound == "x"
     assert isinstance(cell, Spoilt)
     assert cell == f"Cell B2 {reason}"
+
+
+@pytest.mark.parametrize("kind", ["array", "dataTable"])
+def test_formula_that_fills_other_cells_spoils_them_all(kind):
+    formula = Raw(f'<c r="{{r}}"><f t="{kind}" ref="B2:C3">1</f><v>1</v></c>')
+    number = Raw('<c r="{r}"><v>2</v></c>')
+    rows = [["a", "b", "c"], ["x", formula, number], ["x", number, number], ["x", number, number]]
+    table = read(make_workbook(rows))
+    reason = "is a formula: paste its value instead."
+    assert [cells for _, cells in table.rows] == [
+        ("x", f"Cell B2 {reason}", f"Cell C2 {reason}"),
+        ("x", f"Cell B3 {reason}", f"Cell C3 {reason}"),
+        ("x", "2", "2"),
+    ]
+
+
+def test_formula_that_fills_too_many_cells_is_refused():
+    formula = Raw('<c r="{r}"><f t="array" ref="A2:IV20000">1</f><v>1</v></c>')
+    assert "fills too many cells" in refused(make_workbook([["a"], [formula]]))
+
+
+# Each of these is read otherwise than it is written by whoever goes by local names and first texts.
+OTHERWISE = {
+    '<row r="2"><c r="A2"><o:v>7</o:v></c></row>': "'v' that no spreadsheet",
+    '<row r="2"><o:c r="A2"><v>7</v></o:c></row>': "'c' that no spreadsheet",
+    '<o:row r="2"><c r="A2"><v>7</v></c></o:row>': "'row' that no spreadsheet",
+    '<row r="2"><c r="A2"><o:f>1+1</o:f><v>7</v></c></row>': "'f' that no spreadsheet",
+    '<row r="2"><c r="A2" t="inlineStr"><o:is><t>x</t></o:is></c></row>': "'is' that no spreadsheet",
+    '<row r="2"><c r="A2" t="inlineStr"><is><o:t>x</o:t></is></c></row>': "'t' that no spreadsheet",
+    '</sheetData><o:sheetData><row r="2"><c r="A2"><v>7</v></c></row></o:sheetData><sheetData>': "'sheetData' that",
+    '</sheetData><sheetData><row r="2"><c r="A2"><v>7</v></c></row>': "in two places",
+    '<row r="2"><c r="A2"><v>7</v><v>8</v></c></row>': "cell A2 has two values",
+    '<row r="2"><c r="A2" t="inlineStr"><is><t>x</t></is><v>8</v></c></row>': "cell A2 has two values",
+    '<row r="2"><c r="A2"><v>7</v></c><c r="A2"><v>8</v></c></row>': "'A2' comes twice",
+    '<row r="2"><c r="B2"><v>7</v></c><c r="A2"><v>8</v></c></row>': "'A2' comes twice or too late",
+    '<row r="2"><c><v>7</v></c><c r="A2"><v>8</v></c></row>': "'A2' comes twice",
+    '<row r="2"><c r="A2"><v>7</v></c></row><row r="2"><c r="A2"><v>8</v></c></row>': "Row 2 comes twice",
+    '<row r="2"><c r="A2"><v>7&#56;9</v></c></row>': "value of A2 is written as no",
+    '<row r="2"><c r="A2"><v>&#55;</v></c></row>': "value of A2 is written as no",
+    '<row r="2"><c r="A2"><v>7<!-- x -->9</v></c></row>': "value of A2 is written as no",
+    '<row r="2"><c r="A2"><v><![CDATA[7]]></v></c></row>': "value of A2 is written as no",
+    '<row r="2"><c r="A2"><v>7<?x y?>9</v></c></row>': "value of A2 is written as no",
+    '<row r="2"><c r="A2"><v>7<x/>9</v></c></row>': "value of A2 is written as no",
+    '<row r="2"><c r="A2" t="s"><v>1&#49;</v></c></row>': "value of A2 is written as no",
+}
+
+
+@pytest.mark.parametrize("xml", OTHERWISE)
+def test_sheet_that_could_be_read_otherwise_is_refused(xml):
+    sheet = sheet_xml([["a"]]).replace("<worksheet ", '<worksheet xmlns:o="urn:o" ')
+    content = pack(make_parts({"S": sheet.replace("</sheetData>", f"{xml}</sheetData>")}))
+    assert OTHERWISE[xml] in refused(content)
+
+
+def test_entities_comments_and_elements_of_others_elsewhere_are_read():
+    cells = [
+        Raw('<c r="{r}" t="str"><v>a&amp;b</v></c>'),
+        Raw('<!-- x --><c r="{r}"><v>7</v></c><o:x/>'),
+        "c & d",
+    ]
+    sheet = sheet_xml([["a", "b", "c"], cells], after="<extLst><ext><o:f>A1</o:f></ext></extLst>")
+    parts = make_parts({"S": sheet.replace("<worksheet ", '<worksheet xmlns:o="urn:o" ')})
+    assert [cells for _, cells in read(pack(parts)).rows] == [("a&b", "7", "c & d")]
+
+
+def test_number_across_two_pieces_of_the_file_is_whole():
+    """Whatever the place of a number, it may be cut where the file is read on."""
+    filler: list[list[str | float]] = [["x" * 40, 1.25] for _ in range(3_000)]
+    numbers = [row[1] for _, row in read(make_workbook([["a", "b"], *filler])).rows]
+    assert set(numbers) == {"1.25"}
 
 
 def test_formulas_of_conditions_are_no_formulas_of_cells():
