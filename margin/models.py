@@ -3,8 +3,9 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Greatest, Least
 
-from advisors.models import TenantModel
+from advisors.models import Member, TenantModel
 from portfolios.models import LIMIT, ClientLinked, Instrument, numeric, positive
 
 
@@ -88,7 +89,7 @@ class MarkIntake(models.Model):
 
 
 class Tier(models.Model):
-    """Global: one row of a venue's margin table, from a date on."""
+    """Global, append-only: one row of a venue's margin table, from a date on; of one date the last recorded holds."""
 
     label = models.CharField(max_length=32)
     symbol = models.CharField(max_length=40)
@@ -99,18 +100,98 @@ class Tier(models.Model):
     maintenance_rate = numeric()
     maintenance_amount = numeric()
     max_leverage = numeric(null=True)
+    # Growth of the rate per unit of size, at venues whose rate is continuous.
+    rate_slope = numeric(default=0)
     source = models.CharField(max_length=300)
     recorded_at = models.DateTimeField()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["label", "symbol", "effective_from", "tier"], name="margin_tier_once"
+                fields=["label", "symbol", "effective_from", "recorded_at", "tier"], name="margin_tier_once"
             ),
             models.CheckConstraint(
                 condition=Q(maintenance_rate__gte=0, maintenance_rate__lt=1), name="margin_tier_rate_sane"
             ),
         ]
+
+
+class MarkHour(models.Model):
+    """Global, append-only: an hour of marks that is over, from its ticks or from the venue's own candles."""
+
+    pk = models.CompositePrimaryKey("instrument", "hour_at")
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, db_index=False)
+    hour_at = models.DateTimeField()
+    open_price = numeric()
+    high_price = numeric()
+    low_price = numeric()
+    close_price = numeric()
+    source = models.CharField(max_length=300)
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(
+                    low_price__gt=0,
+                    low_price__lte=Least("open_price", "close_price"),
+                    high_price__gte=Greatest("open_price", "close_price"),
+                    high_price__lt=LIMIT,
+                ),
+                name="margin_markhour_prices_sane",
+            ),
+        ]
+
+
+class Volatility(models.Model):
+    """Global, append-only: how much the mark of an instrument moves, as computed every hour from whole hours."""
+
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, db_index=False)
+    computed_at = models.DateTimeField()
+    # The last hour taken in ended here.
+    until_at = models.DateTimeField()
+    days = models.PositiveSmallIntegerField()
+    model_version = models.CharField(max_length=16)
+    # Standard deviation of the log of the mark over a day: what distances and odds are measured with.
+    daily_volatility = models.FloatField()
+    # Each estimator's own, over a day; the range over a day as a share of the mark.
+    close_close = models.FloatField(null=True)
+    ewma = models.FloatField(null=True)
+    parkinson = models.FloatField(null=True)
+    garman_klass = models.FloatField(null=True)
+    rogers_satchell = models.FloatField(null=True)
+    yang_zhang = models.FloatField(null=True)
+    average_true_range_ratio = models.FloatField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "computed_at"], name="margin_volatility_once"),
+            models.CheckConstraint(
+                condition=Q(daily_volatility__gt=0, daily_volatility__lt=100), name="margin_volatility_sane"
+            ),
+        ]
+
+
+class RiskLevels(TenantModel):
+    """Append-only: from which maintenance used and which distance on the firm calls a position what; the last holds."""
+
+    recorded_at = models.DateTimeField()
+    author = models.ForeignKey(
+        Member, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
+    reason = models.CharField(max_length=500)
+    watch_ratio = models.FloatField()
+    danger_ratio = models.FloatField()
+    critical_ratio = models.FloatField()
+    watch_sigmas = models.FloatField()
+    danger_sigmas = models.FloatField()
+    critical_sigmas = models.FloatField()
+    watch_distance = models.FloatField()
+    danger_distance = models.FloatField()
+    critical_distance = models.FloatField()
+
+    class Meta:
+        indexes = [models.Index(fields=["firm_id", "recorded_at"], name="margin_risklevels_newest")]
 
 
 class FundingRate(models.Model):
@@ -192,6 +273,8 @@ class SealedBook(ClientLinked):
     liquidation_prices = ArrayField(models.FloatField(null=True))
     bankruptcy_prices = ArrayField(models.FloatField(null=True))
     distance_ratios = ArrayField(models.FloatField(null=True))
+    # None in days sealed before volatility was measured.
+    distance_sigmas = ArrayField(models.FloatField(null=True), null=True)
     effective_leverages = ArrayField(models.FloatField(null=True))
     max_losses = ArrayField(models.FloatField(null=True))
 
@@ -210,6 +293,7 @@ class RiskState(TenantModel):
     mark_price = models.FloatField(null=True)
     mark_sequence = models.BigIntegerField(null=True)
     priced_at = models.DateTimeField(null=True)
+    daily_volatility = models.FloatField(null=True)
     computed_at = models.DateTimeField()
     state = models.SmallIntegerField()
     reason = models.SmallIntegerField()
@@ -222,6 +306,7 @@ class RiskState(TenantModel):
     liquidation_price = models.FloatField(null=True)
     bankruptcy_price = models.FloatField(null=True)
     distance_ratio = models.FloatField(null=True)
+    distance_sigmas = models.FloatField(null=True)
     effective_leverage = models.FloatField(null=True)
     max_loss = models.FloatField(null=True)
 

@@ -59,6 +59,9 @@ INSERT INTO advisors_formervalue (client_id, subject, subject_key, field, value,
 INSERT INTO advisors_clientprofile (client_id, term, choice, "limit", effective_from, recorded_at, reason)
     SELECT id, 'risk_tolerance', 'balanced', NULL, current_date, now(), 'test' FROM advisors_client;
 INSERT INTO margin_fundinghead (booked_seq) VALUES (1);
+INSERT INTO margin_risklevels (recorded_at, reason, watch_ratio, danger_ratio, critical_ratio, watch_sigmas,
+        danger_sigmas, critical_sigmas, watch_distance, danger_distance, critical_distance)
+    VALUES (now(), 'x', 0.6, 0.8, 0.9, 3, 1.5, 0.5, 0.1, 0.05, 0.02);
 INSERT INTO margin_sealedday (day, as_of, sealed_at, last_seq, positions, unknown, engine_version)
     VALUES (current_date, now(), now(), 1, 1, 0, '1');
 INSERT INTO margin_sealedbook (client_id, day, as_of, positions, versions, quantities, entry_prices, isolated_wallets,

@@ -45,7 +45,9 @@ GLOBAL_TABLES = {
     "margin_markintake": Grants(frozenset({"INSERT"}), WRITE),
     "margin_markprice": Grants(READ, WRITE),
     "margin_marktick": Grants(READ, frozenset({"SELECT", "INSERT", "DELETE"})),
-    "margin_tier": Grants(READ, WRITE),
+    "margin_markhour": Grants(READ, ADD),
+    "margin_tier": Grants(READ, ADD),
+    "margin_volatility": Grants(READ, ADD),
 }
 
 # Tables kept in one partition a month, and the column that says which; no other table has partitions.
@@ -62,6 +64,7 @@ NARROWED = {
     "margin_fundinghead": Grants(READ, WRITE),
     "margin_sealedday": Grants(READ, ADD),
     "margin_sealedbook": Grants(READ, ADD),
+    "margin_risklevels": Grants(ADD, ADD),
     "margin_riskstate": Grants(READ, WRITE),
     "margin_quarantine": Grants(READ, WRITE),
 }
@@ -79,6 +82,7 @@ FIRM_WIDE: dict[str, tuple[str, ...]] = {
     "portfolios_importprofile": ("advisor", "compliance", "system"),
     "margin_fundinghead": ("advisor", "compliance", "system"),
     "margin_sealedday": ("advisor", "compliance", "system"),
+    "margin_risklevels": ("advisor", "compliance", "system"),
 }
 
 # Key-like columns of tenant tables that no foreign key ties, because what they name is not behind the wall, or

@@ -1,4 +1,4 @@
 """The margin engine: arrays in, arrays out; no Django, no clock, no files."""
 
 # Raised with every change that can move a figure: what was sealed says which engine computed it.
-VERSION = "1"
+VERSION = "2"

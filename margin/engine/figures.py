@@ -44,7 +44,7 @@ def compute_figures(
     Raises      nothing for bad rows: each gets its own reason, and no row affects another
     Notes       Equity e = W + uPnL. Maintenance MM = m·v − A in the tier in force (or the constant of the
                 entry value), plus f·v. margin_ratio = MM/e. Liquidation where e = MM, bankruptcy where e = 0.
-                Distance s(P − L)/P, effective leverage v/e, max loss W.
+                Distance s(P − L)/P, and s·ln(P/L)/σ in daily σ; effective leverage v/e, max loss W.
                 The liquidation price does not depend on the mark, so it is given even where no mark is.
                 Source: each VenueRule.source. Vectors: tests/margin/vectors/margin_vectors.csv
     """
@@ -87,14 +87,12 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
         constant=held.constant,
     )
     price, liquidation_reason = _find_price(positions, inputs, held, needed)
-    bankruptcy_value = _without_noise(
-        solve_value(held.sign, held.constant, np.zeros(1), np.zeros(1)), positions, held
-    )
     is_broke = held.equity <= 0
     margin_ratio = np.where(is_broke, np.inf, needed.margin / held.equity)
     distance_ratio = positions.side * (positions.mark_price - price) / positions.mark_price
+    distance_sigmas = _distance_in_sigmas(positions, price)
     reason = _explain_row(inputs, needed, margin_ratio)
-    state = grade_states(margin_ratio, distance_ratio, thresholds)
+    state = grade_states(margin_ratio, distance_ratio, distance_sigmas, thresholds)
     # Where the liquidation price is unknown the ratio alone may warn; it may not reassure.
     lost = (reason == 0) & (liquidation_reason > Reason.ALWAYS) & (state < DANGER)
     reason = np.where(lost, liquidation_reason, reason)
@@ -105,8 +103,9 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
         maintenance_margin=needed.margin,
         margin_ratio=margin_ratio,
         liquidation_price=price,
-        bankruptcy_price=price_of_value(positions.kind, held.size, bankruptcy_value),
+        bankruptcy_price=_find_bankruptcy(positions, held),
         distance_ratio=distance_ratio,
+        distance_sigmas=distance_sigmas,
         effective_leverage=np.where(is_broke, np.inf, held.value / held.equity),
         max_loss=np.where(inputs.is_void, np.nan, positions.wallet),
         tier=needed.tier,
@@ -114,6 +113,12 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
         reason=reason,
         state=np.where(reason == 0, state, np.int8(UNKNOWN)),
     )
+
+
+def _distance_in_sigmas(positions: Positions, price: Float) -> Float:
+    """Distance in the log of the mark, in standard deviations of a day; NaN where no volatility is known."""
+    measured = np.where(positions.daily_volatility > 0, positions.daily_volatility, np.nan)
+    return np.asarray(positions.side * np.log(positions.mark_price / price) / measured, dtype=np.float64)
 
 
 def _find_price(
@@ -124,6 +129,11 @@ def _find_price(
     price = price_of_value(positions.kind, held.size, value)
     reason = _explain_no_price(positions, inputs, needed, value, price)
     return np.where(reason == 0, price, np.nan), reason
+
+
+def _find_bankruptcy(positions: Positions, held: _Equity) -> Float:
+    value = solve_value(held.sign, held.constant, np.zeros(1), np.zeros(1))
+    return price_of_value(positions.kind, held.size, _without_noise(value, positions, held))
 
 
 def _without_noise(value: Float, positions: Positions, held: _Equity) -> Float:

@@ -24,6 +24,8 @@ class Reason(IntEnum):
     QUANTO = 20
     BEYOND_TIERS_AT_LIQUIDATION = 21
     TIER_GAP_AT_LIQUIDATION = 22
+    NO_VOLATILITY = 23
+    NO_LEVERAGE = 24
     QUARANTINED = 30
 
 
@@ -46,6 +48,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.QUANTO: "unknown: quanto contracts are not computed",
     Reason.BEYOND_TIERS_AT_LIQUIDATION: "unknown: at liquidation it would exceed the last margin tier",
     Reason.TIER_GAP_AT_LIQUIDATION: "unknown: the margin tier table has a gap at its size at liquidation",
+    Reason.NO_VOLATILITY: "unknown: not enough days of marks to measure its volatility",
+    Reason.NO_LEVERAGE: "unknown: this venue's rule needs the leverage that is set, and it is missing",
     Reason.QUARANTINED: "unknown: computing this position failed repeatedly; it is tried hourly and when it changes",
 }
 

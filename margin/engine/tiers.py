@@ -54,6 +54,7 @@ class TierRow:
     rate: Decimal
     amount: Decimal | None = None
     max_leverage: Decimal | None = None
+    slope: Decimal = Decimal(0)
     source: str = ""
 
 
@@ -97,7 +98,7 @@ def read_tier_rows(records: Iterable[Mapping[str, str]]) -> dict[tuple[str, str]
 
 def _read_row(record: Mapping[str, str], line: int) -> TierRow:
     def number(column: str) -> Decimal | None:
-        text = record[column].strip()
+        text = (record.get(column) or "").strip()
         if not text:
             return None
         try:
@@ -118,6 +119,7 @@ def _read_row(record: Mapping[str, str], line: int) -> TierRow:
         rate=rate,
         amount=number("maint_amount"),
         max_leverage=number("max_leverage"),
+        slope=number("rate_slope") or Decimal(0),
         source=record["source"],
     )
 
@@ -250,4 +252,5 @@ def pack_ladders(ladders: Sequence[Ladder]) -> Tiers:
         ),
         in_contracts=np.array([ladder.in_contracts for ladder in ladders], dtype=np.bool_),
         sample=np.array([ladder.sample for ladder in ladders], dtype=np.bool_),
+        slope=np.array([float(row.slope) for row in rows], dtype=np.float64),
     )

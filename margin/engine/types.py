@@ -33,6 +33,8 @@ class Positions:
                 wallet : isolated wallet in settlement currency, without unrealised PnL
                 fee_rate : fraction of value; counts only where the rule puts a fee into the condition
                 rule : index into the rules of the call, -1 = none · ladder : index into Tiers, -1 = none
+                leverage : set at the venue
+                daily_volatility : standard deviation of the log of the mark over a day
     Raises      ShapeError: columns of different lengths
     """
 
@@ -46,6 +48,8 @@ class Positions:
     fee_rate: Float
     rule: Int16
     ladder: Int32
+    leverage: Float
+    daily_volatility: Float
 
     def __post_init__(self) -> None:
         lengths = {name.name: np.shape(getattr(self, name.name)) for name in fields(self)}
@@ -72,10 +76,12 @@ def pack_positions(
     fee_rate: ArrayLike,
     rule: ArrayLike,
     ladder: ArrayLike,
+    leverage: ArrayLike | None = None,
+    daily_volatility: ArrayLike | None = None,
 ) -> Positions:
     """Positions from any sequences: the one conversion into float64.
 
-    Parameters  as Positions; None in a float column becomes NaN, that is: not known
+    Parameters  as Positions; None in a float column becomes NaN, that is: not known; so does a column left out
     Returns     Positions
     Raises      ShapeError: columns of different lengths
     """
@@ -90,7 +96,13 @@ def pack_positions(
         fee_rate=np.asarray(fee_rate, dtype=np.float64),
         rule=np.asarray(rule, dtype=np.int16),
         ladder=np.asarray(ladder, dtype=np.int32),
+        leverage=_or_unknown(leverage, side),
+        daily_volatility=_or_unknown(daily_volatility, side),
     )
+
+
+def _or_unknown(column: ArrayLike | None, like: ArrayLike) -> Float:
+    return np.full(np.shape(like), np.nan) if column is None else np.asarray(column, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,7 @@ class Tiers:
                 rate, amount : maintenance = rate × value − amount · max_leverage : NaN where not published
                 in_contracts : (ladders,) floors and caps count contracts
                 sample : (ladders,) the venue has tiers that are not in the table; left out = none has
+                slope : growth of the rate per unit of size, for venues whose rate is continuous; left out = none
     Raises      ShapeError: offsets and rows do not fit together
     Notes       count, peak_rate, incomplete and jumping are derived, one a ladder.
     """
@@ -114,6 +127,7 @@ class Tiers:
     max_leverage: Float
     in_contracts: Bool
     sample: Bool = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    slope: Float = field(default_factory=lambda: np.zeros(0))
     count: Int64 = field(init=False, repr=False, compare=False)
     peak_rate: Float = field(init=False, repr=False, compare=False)
     incomplete: Bool = field(init=False, repr=False, compare=False)
@@ -131,6 +145,7 @@ class Tiers:
         gapped, jumping = _breaks(self)
         derived = {
             "sample": sample,
+            "slope": self.slope if len(self.slope) else np.zeros(rows),
             "count": count,
             "peak_rate": np.maximum.reduceat(self.rate, self.start[:-1]) if rows else self.rate,
             "incomplete": sample | gapped | (self.floor[self.start[:-1]] > 0),
@@ -164,6 +179,7 @@ class Figures:
     Notes   margin_ratio and effective_leverage are inf once equity is gone.
             reason is 0 exactly where state is not UNKNOWN, liquidation_reason exactly where a price is given;
             both hold codes of margin.engine.reasons. tier counts from 0 within the ladder, -1 = none.
+            distance_sigmas : s·ln(P/L) in daily standard deviations; NaN too where no volatility is known.
     """
 
     value: Float
@@ -174,6 +190,7 @@ class Figures:
     liquidation_price: Float
     bankruptcy_price: Float
     distance_ratio: Float
+    distance_sigmas: Float
     effective_leverage: Float
     max_loss: Float
     tier: Int16

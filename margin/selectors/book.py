@@ -23,6 +23,7 @@ COLUMNS = (
     ("contracts", ">f8", "p.quantity::float8"),
     ("entry_price", ">f8", "p.entry_price::float8"),
     ("wallet", ">f8", "p.isolated_wallet::float8"),
+    ("leverage", ">f8", "coalesce(p.leverage::float8, 'NaN')"),
 )
 ARRAYS = ", ".join(f"array_agg({expression})" for _, _, expression in COLUMNS)
 # One row of arrays: a thousand rows fetched one by one, be it by COPY, cost five times the Python.
@@ -49,13 +50,16 @@ class Book:
     contracts: Float
     entry_price: Float
     wallet: Float
+    leverage: Float
     # When the newest event that the rows may know of was recorded; none if there never was one.
     recorded_at: datetime | None = None
 
     def __len__(self) -> int:
         return len(self.id)
 
-    def positions(self, market: Market, place: Int64, mark_price: Float) -> Positions:
+    def positions(
+        self, market: Market, place: Int64, mark_price: Float, daily_volatility: Float
+    ) -> Positions:
         """The rows as the engine takes them; place as Market.find gives it."""
         return Positions(
             side=self.side,
@@ -68,6 +72,8 @@ class Book:
             fee_rate=market.fee_rate[place],
             rule=market.rule[place],
             ladder=market.ladder[place],
+            leverage=self.leverage,
+            daily_volatility=daily_volatility,
         )
 
 

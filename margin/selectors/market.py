@@ -14,6 +14,7 @@ from margin.engine.tiers import build_tiers
 from margin.engine.types import INVERSE, LINEAR, QUANTO, Float, Int8, Int16, Int32, Int64, Tiers
 from margin.selectors.ladders import day_of, read_ladders
 from margin.selectors.past_marks import PastMark
+from margin.selectors.volatility import volatility_as_of
 from portfolios.models import Instrument
 
 Moments = NDArray[np.datetime64]
@@ -24,9 +25,11 @@ NOBODY_RECEIVES = "SELECT pg_advisory_xact_lock(7308, 0)"
 # Each row carries the moment; without an instrument there is one row with nothing else in it.
 NOW = """
 SELECT now.at, now.tiers_recorded_at, i.id, i.venue, i.kind, i.contract_size, i.tier_label, i.tier_symbol,
-    m.price, m.sequence, m.source_at
+    m.price, m.sequence, m.source_at, v.daily_volatility
 FROM (SELECT clock_timestamp() AS at, (SELECT max(recorded_at) FROM margin_tier) AS tiers_recorded_at) now
-LEFT JOIN portfolios_instrument i ON true LEFT JOIN margin_markprice m ON m.instrument_id = i.id ORDER BY i.id
+LEFT JOIN portfolios_instrument i ON true LEFT JOIN margin_markprice m ON m.instrument_id = i.id
+LEFT JOIN LATERAL (SELECT daily_volatility FROM margin_volatility WHERE instrument_id = i.id
+    ORDER BY computed_at DESC LIMIT 1) v ON true ORDER BY i.id
 """
 LISTED = ("id", "venue", "kind", "contract_size", "tier_label", "tier_symbol")
 
@@ -46,6 +49,7 @@ class Market:
     mark_price: Float
     mark_sequence: Int64
     priced_at: Moments
+    daily_volatility: Float
     tiers: Tiers
 
     def find(self, instrument: Int64) -> Int64:
@@ -55,9 +59,9 @@ class Market:
         return np.where(found, place, -1)
 
 
-# Price, sequence and time at its source.
-Mark = tuple[Any, Any, Any]
-NO_MARK: Mark = (None, None, None)
+# Price, sequence and time at its source, and the volatility known with it.
+Mark = tuple[Any, Any, Any, Any]
+NO_MARK = (None, None, None)
 
 
 def read_market() -> Market:
@@ -86,7 +90,11 @@ def read_past_market(
     found = Instrument.objects.filter(id__in=instrument_ids).order_by("id")
     listed = list(found.values_list(*LISTED))
     newest = [marks.get(row[0]) for row in listed]
-    taken = [NO_MARK if mark is None else (mark.price, mark.sequence, mark.source_at) for mark in newest]
+    volatility = volatility_as_of([row[0] for row in listed], as_of)
+    taken = [
+        (*(NO_MARK if mark is None else (mark.price, mark.sequence, mark.source_at)), volatility.get(row[0]))
+        for row, mark in zip(listed, newest, strict=True)
+    ]
     return _build(as_of, None, listed, taken)
 
 
@@ -131,9 +139,10 @@ def _ids(listed: Sequence[tuple[Any, ...]]) -> Int64:
 def _mark_columns(marks: Sequence[Mark]) -> dict[str, Any]:
     nan, never = float("nan"), np.datetime64("NaT", "us")
     return {
-        "mark_price": np.array([*(nan if price is None else float(price) for price, _, _ in marks), nan]),
-        "mark_sequence": np.array([*(sequence or 0 for _, sequence, _ in marks), 0], dtype=np.int64),
-        "priced_at": np.array([*(_moment(at) for _, _, at in marks), never], dtype="datetime64[us]"),
+        "mark_price": np.array([*(nan if price is None else float(price) for price, *_ in marks), nan]),
+        "mark_sequence": np.array([*(sequence or 0 for _, sequence, *_ in marks), 0], dtype=np.int64),
+        "priced_at": np.array([*(_moment(at) for _, _, at, _ in marks), never], dtype="datetime64[us]"),
+        "daily_volatility": np.array([*(nan if sigma is None else sigma for *_, sigma in marks), nan]),
     }
 
 

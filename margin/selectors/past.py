@@ -12,7 +12,7 @@ from django.db import connection
 from advisors.selectors.past import wait_for_moment
 from margin.engine.figures import compute_figures
 from margin.engine.rules import RULES
-from margin.engine.types import LONG, SHORT, Figures
+from margin.engine.types import LONG, SHORT, Figures, Float
 from margin.selectors.book import Book
 from margin.selectors.market import Market, read_past_market
 from margin.selectors.past_marks import PastMark, marks_as_of
@@ -69,6 +69,7 @@ class PastBook:
 
     as_of: datetime
     held: list[Held]
+    daily_volatility: Float
     figures: Figures
 
 
@@ -123,7 +124,8 @@ def read_past_book(
         for row, state in there
     ]
     market = read_past_market(as_of, instrument_ids, marks)
-    return PastBook(as_of=as_of, held=held, figures=_figures_of(held, market))
+    volatility, figures = _figures_of(held, market)
+    return PastBook(as_of=as_of, held=held, daily_volatility=volatility, figures=figures)
 
 
 def _read_rows(as_of: datetime, scope: dict[str, Any], only_open: bool) -> list[_Row]:
@@ -162,7 +164,8 @@ def _read_start(as_of: datetime, client_ids: Collection[int]) -> Start | None:
     return Start(books[0][0], states) if books else None
 
 
-def _figures_of(held: Sequence[Held], market: Market) -> Figures:
+def _figures_of(held: Sequence[Held], market: Market) -> tuple[Float, Figures]:
+    """The volatility each was measured with, and the figures."""
     states = [one.state for one in held]
     book = Book(
         id=np.array([one.position_id for one in held], dtype=np.int64),
@@ -173,6 +176,9 @@ def _figures_of(held: Sequence[Held], market: Market) -> Figures:
         contracts=np.array([float(state.quantity) for state in states]),
         entry_price=np.array([float(state.entry_price) for state in states]),
         wallet=np.array([float(state.isolated_wallet) for state in states]),
+        leverage=np.array([float("nan" if state.leverage is None else state.leverage) for state in states]),
     )
     place = market.find(book.instrument_id)
-    return compute_figures(book.positions(market, place, market.mark_price[place]), market.tiers, RULES)
+    volatility = market.daily_volatility[place]
+    positions = book.positions(market, place, market.mark_price[place], volatility)
+    return volatility, compute_figures(positions, market.tiers, RULES)

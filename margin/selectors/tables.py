@@ -63,6 +63,7 @@ CODES = ("state", "reason", "liquidation_reason")
 FIGURES = tuple(column.name for column in fields(Figures) if column.name not in {*CODES, "tier"})
 RISK = {
     **{name: kind for name, (kind, _) in MARKED.items()},
+    "daily_volatility": "float8",
     **dict.fromkeys(CODES, "smallint"),
     **dict.fromkeys(FIGURES, "float8"),
 }
@@ -121,6 +122,7 @@ def _parameters(book: PastBook) -> dict[str, Any]:
         "id": [held.position_id for held in book.held],
         **{name: [getattr(held.state, name) for held in book.held] for name in FOLDED},
         **{name: [value_of(held) for held in book.held] for name, (_, value_of) in MARKED.items()},
+        "daily_volatility": _known(book.daily_volatility),
         **{name: getattr(figures, name).tolist() for name in CODES},
         **{name: _known(getattr(figures, name)) for name in FIGURES},
     }

@@ -24,7 +24,9 @@ from margin.services.risk import figure_columns
 LINES = 20
 NAN = "'NaN'::float8"
 SECONDS = "extract(epoch FROM {})::float8"
-FIGURES = [name for name, kind in RISK_COLUMNS if kind == "float8" and name != "mark_price"]
+FIGURES = [
+    name for name, kind in RISK_COLUMNS if kind == "float8" and name not in {"mark_price", "daily_volatility"}
+]
 CODES = ["state", "reason", "liquidation_reason"]
 # What is compared, and what the comparison needs to know: there, how long ago the position changed, the tick's price.
 CHECKED = (
@@ -35,6 +37,8 @@ CHECKED = (
     ("priced", ">i2", "(r.mark_sequence IS NOT NULL)::int::int2"),
     ("mark_price", ">f8", f"coalesce(r.mark_price, {NAN})"),
     ("tick_price", ">f8", f"coalesce(t.price, {NAN})"),
+    ("daily_volatility", ">f8", f"coalesce(r.daily_volatility, {NAN})"),
+    ("known_volatility", ">f8", f"coalesce(v.daily_volatility, {NAN})"),
     ("changed_seconds", ">f8", SECONDS.format("now() - coalesce(e.recorded_at, p.opened_at)")),
     ("computed_seconds", ">f8", f"coalesce({SECONDS.format('now() - r.computed_at')}, 0)"),
     (
@@ -60,6 +64,9 @@ LEFT JOIN margin_markprice m ON m.instrument_id = p.instrument_id
 LEFT JOIN LATERAL {LAST_EVENT} e ON true
 LEFT JOIN LATERAL (SELECT price::float8, received_at FROM margin_marktick
     WHERE instrument_id = p.instrument_id AND source_at = r.priced_at AND sequence = r.mark_sequence LIMIT 1) t ON true
+LEFT JOIN LATERAL (SELECT daily_volatility FROM margin_volatility
+    WHERE instrument_id = p.instrument_id AND computed_at <= r.computed_at
+    ORDER BY computed_at DESC LIMIT 1) v ON true
 WHERE p.closed_at IS NULL AND NOT {HELD}
 """  # noqa: S608  # put together from constants of the module
 EXTRA = f"""
@@ -153,12 +160,14 @@ def _compare(found: dict[str, NDArray[Any]], market: Market) -> dict[str, NDArra
     columns: dict[str, Any] = {name: found[name] for name, _, _ in POSITION_COLUMNS}
     book = Book(**columns | {"side": found["side"].astype(np.int8)})
     place = market.find(book.instrument_id)
-    figures = compute_figures(book.positions(market, place, found["tick_price"]), market.tiers, RULES)
+    positions = book.positions(market, place, found["tick_price"], found["known_volatility"])
+    figures = compute_figures(positions, market.tiers, RULES)
     names = [name for name, _ in RISK_COLUMNS]
     expected = dict(zip(names[names.index("state") :], figure_columns(figures), strict=True))
     same = {
         "client_id": found["row_client_id"] == book.client_id,
         "mark_price": _is_same(found["mark_price"], found["tick_price"]),
+        "daily_volatility": _is_same(found["daily_volatility"], found["known_volatility"]),
         "mark_sequence": (found["priced"] == 1) == ~np.isnan(found["tick_price"]),
     }
     return same | {name: _is_same(found[name], np.ma.getdata(column)) for name, column in expected.items()}

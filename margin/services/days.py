@@ -141,6 +141,7 @@ FIGURES = {
     "liquidation_prices": "liquidation_price",
     "bankruptcy_prices": "bankruptcy_price",
     "distance_ratios": "distance_ratio",
+    "distance_sigmas": "distance_sigmas",
     "effective_leverages": "effective_leverage",
     "max_losses": "max_loss",
 }

@@ -24,6 +24,7 @@ COLUMNS = (
     ("mark_price", "float8"),
     ("mark_sequence", "bigint"),
     ("priced_at", "timestamptz"),
+    ("daily_volatility", "float8"),
     ("state", "smallint"),
     ("reason", "smallint"),
     ("liquidation_reason", "smallint"),
@@ -35,11 +36,12 @@ COLUMNS = (
     ("liquidation_price", "float8"),
     ("bankruptcy_price", "float8"),
     ("distance_ratio", "float8"),
+    ("distance_sigmas", "float8"),
     ("effective_leverage", "float8"),
     ("max_loss", "float8"),
 )
 # The last columns are the engine's figures under their own names.
-FIGURES = 10
+FIGURES = 11
 # unnest() stands in the select list, which walks the arrays in step; in FROM each would be written out first.
 UPDATE = f"""
 UPDATE margin_riskstate AS r SET computed_at = %s, {", ".join(f"{name} = n.{name}" for name, _ in COLUMNS[1:])}
@@ -51,7 +53,9 @@ PLAN = "SELECT set_config('enable_nestloop', 'off', true), set_config('enable_se
 # New rows are only put in place, by two whole numbers each, and filled by the same update as all others: twenty
 # parameters a row cost ten times as much. They are as wide as they will be, or the fill factor would leave no room.
 INSERT = f"INSERT INTO margin_riskstate (computed_at, {', '.join(name for name, _ in COLUMNS)}) VALUES"
-BLANK = f"(now(), %d, %d, 0, 0, 0, now(), {UNKNOWN}, {Reason.NO_MARK:d}, {Reason.NO_MARK:d}{', 0' * FIGURES})"
+BLANK = (
+    f"(now(), %d, %d, 0, 0, 0, now(), 0, {UNKNOWN}, {Reason.NO_MARK:d}, {Reason.NO_MARK:d}{', 0' * FIGURES})"
+)
 ROWS_PER_INSERT = 1000
 # What this run did not write carries another moment.
 DELETE_OTHERS = "DELETE FROM margin_riskstate WHERE computed_at <> %s"
@@ -78,7 +82,9 @@ def compute_rows(book: Book, market: Market) -> RiskRows:
     """What is known of each position at the marks of the market."""
     place = market.find(book.instrument_id)
     mark_price = market.mark_price[place]
-    figures = compute_figures(book.positions(market, place, mark_price), market.tiers, RULES)
+    volatility = market.daily_volatility[place]
+    positions = book.positions(market, place, mark_price, volatility)
+    figures = compute_figures(positions, market.tiers, RULES)
     sequence = market.mark_sequence[place]
     unpriced = np.isnan(mark_price)
     return RiskRows(
@@ -89,6 +95,7 @@ def compute_rows(book: Book, market: Market) -> RiskRows:
             _known(mark_price),
             np.ma.masked_array(sequence, unpriced) if unpriced.any() else sequence,
             market.priced_at[place],
+            _known(volatility),
             *figure_columns(figures),
         )
     )
@@ -118,6 +125,7 @@ def quarantined_rows(held: Sequence[tuple[int, int, int]]) -> RiskRows:
             unknown,
             np.ma.masked_array(no_number, np.isnat(no_moment)),
             no_moment,
+            unknown,
             *(np.full(len(ids), code, dtype=np.int16) for code in codes),
             *[unknown] * FIGURES,
         )

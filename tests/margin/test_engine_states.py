@@ -18,7 +18,8 @@ NAN = math.nan
 
 
 def word(ratio: float, distance: float, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> str:
-    return STATE_WORDS[int(grade_states(np.array([ratio]), np.array([distance]), thresholds)[0])]
+    unmeasured = np.array([np.nan])
+    return STATE_WORDS[int(grade_states(np.array([ratio]), np.array([distance]), unmeasured, thresholds)[0])]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Ladders: reading, checking, packing."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -224,6 +224,6 @@ def test_tiers_of_unequal_columns_are_refused():
 
 def test_positions_of_unequal_columns_are_refused():
     good = pack_rows(POSITION, POSITION)
-    columns = {name: getattr(good, name) for name in POSITION}
+    columns = {column.name: getattr(good, column.name) for column in fields(Positions)}
     with pytest.raises(ShapeError, match="one length"):
         Positions(**{**columns, "size": good.size[:1]})

@@ -140,8 +140,11 @@ def test_newest_tiers_in_force_on_the_day_apply():
 
 
 def test_ladder_broken_in_the_table_is_left_out_and_the_others_stay():
-    load_tiers([*two_tiers(), *(row | {"symbol": "ETHUSDT"} for row in two_tiers())])
-    Tier.objects.filter(symbol="BTCUSDT", tier=2).update(floor=60000)
+    load_tiers([row | {"symbol": "ETHUSDT"} for row in two_tiers()])
+    sound = Tier.objects.filter(symbol="ETHUSDT")
+    Tier.objects.bulk_create(
+        Tier(**row | {"id": None, "symbol": "BTCUSDT", "floor": row["floor"] * 2}) for row in sound.values()
+    )
     assert [ladder.symbol for ladder in ladders_on(date(2026, 6, 1))] == ["ETHUSDT"]
 
 
