@@ -14,12 +14,15 @@ class Permission(StrEnum):
     VIEW_RISK = "view risk"
     EDIT_BOOK = "edit the book"
     EXPORT = "export"
+    SET_LEVELS = "set the levels of the states"
     MANAGE_PEOPLE = "manage people"
 
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADVISOR: frozenset({Permission.VIEW_CLIENT_NAMES, Permission.VIEW_RISK, Permission.EDIT_BOOK}),
-    Role.COMPLIANCE: frozenset({Permission.VIEW_CLIENT_NAMES, Permission.VIEW_RISK, Permission.EXPORT}),
+    Role.COMPLIANCE: frozenset(
+        {Permission.VIEW_CLIENT_NAMES, Permission.VIEW_RISK, Permission.EXPORT, Permission.SET_LEVELS}
+    ),
     Role.ADMIN: frozenset({Permission.VIEW_CLIENT_NAMES, Permission.MANAGE_PEOPLE}),
 }
 

@@ -15,6 +15,7 @@ app.autodiscover_tasks(["advisors", "portfolios", "margin"])
 # interval, and an entry that waited longer than one is dropped, for the sweep finds its work in the tables.
 STAGES = {
     "take_in_marks": "margin.tasks.take_in_marks",
+    "volatility": "margin.tasks.measure_volatility",
     "book_funding": "margin.tasks.book_funding",
     "recompute": "margin.tasks.recompute",
     "export": "advisors.tasks.export",

@@ -206,10 +206,11 @@ CELERY = {
     "worker_cancel_long_running_tasks_on_connection_loss": True,
     "task_time_limit": 120,
     "task_soft_time_limit": 100,
-    # A large export is no runaway task, and no more is a week of days made up.
+    # A large export is no runaway task, and no more is a week of days or hours made up.
     "task_annotations": {
         "advisors.tasks.export": {"time_limit": 3700, "soft_time_limit": 3600},
         "margin.tasks.housekeeping": {"time_limit": 1300, "soft_time_limit": 1200},
+        "margin.tasks.measure_volatility": {"time_limit": 1300, "soft_time_limit": 1200},
     },
     "worker_max_tasks_per_child": 500,
     "worker_hijack_root_logger": False,
@@ -229,6 +230,8 @@ CELERY = {
 # Seconds between runs of each sweep; beat rings at this pace and the sweeper steps in at twice of it.
 SWEEP_INTERVALS_SECONDS = {
     "take_in_marks": env.int("SWEEP_MARKS_SECONDS", default=5),
+    # It has work once an hour, and finds out often, so that neither a stop nor an import costs an hour.
+    "volatility": env.int("SWEEP_VOLATILITY_SECONDS", default=300),
     "book_funding": env.int("SWEEP_FUNDING_SECONDS", default=60),
     "recompute": env.int("SWEEP_RECOMPUTE_SECONDS", default=10),
     "export": env.int("SWEEP_EXPORT_SECONDS", default=5),

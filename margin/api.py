@@ -31,6 +31,7 @@ from advisors.api import (
 )
 from advisors.roles import Permission
 from advisors.selectors import list_clients_after
+from margin.engine.odds import HORIZONS_DAYS
 from margin.selectors.marks import list_marks_after
 from margin.selectors.positions import (
     STATE_RANKS,
@@ -62,6 +63,22 @@ class PortfolioSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
 
 
+class OddsSerializer(serializers.Serializer[Any]):
+    """P(the mark touches the liquidation price) within a horizon: a model, not calibrated; null for an old mark."""
+
+    def get_fields(self) -> dict[str, Any]:
+        """By their horizons, which are no names that a class could have."""
+        return {
+            horizon: DecimalText(
+                source=f"odds_{horizon}",
+                allow_null=True,
+                help_text=f"0 to 1, within {days:.3g} days, by the daily volatility of the mark: 2Φ(−z/√days) of "
+                "distance_sigmas z; log-normal, no drift, rare events under-estimated.",
+            )
+            for horizon, days in HORIZONS_DAYS.items()
+        }
+
+
 class PositionSerializer(serializers.Serializer[Any]):
     """A position with its risk; null figures come with a reason."""
 
@@ -87,7 +104,12 @@ class PositionSerializer(serializers.Serializer[Any]):
     opened_at = serializers.DateTimeField()
     closed_at = serializers.DateTimeField(allow_null=True)
     version = serializers.IntegerField()
-    state = serializers.ChoiceField(choices=[*STATE_RANKS, "closed"])
+    state = serializers.ChoiceField(
+        choices=[*STATE_RANKS, "closed"],
+        help_text="watch, danger, critical: beyond the firm's level of maintenance used, or nearer to liquidation than "
+        "its level in daily σ (in % where no σ is measured), whichever is worse; liquidatable: the venue may close it "
+        "now; unknown: a figure is missing, see reason; stale: known once, no longer fresh.",
+    )
     last_known_state = serializers.CharField(source="was", allow_null=True)
     reason = serializers.CharField(allow_null=True)
     mark_price = DecimalText(allow_null=True)
@@ -100,11 +122,34 @@ class PositionSerializer(serializers.Serializer[Any]):
     unrealised_pnl = DecimalText(allow_null=True)
     equity = DecimalText(allow_null=True)
     maintenance_margin = DecimalText(allow_null=True)
-    margin_ratio = DecimalText(allow_null=True)
+    margin_ratio = DecimalText(
+        allow_null=True, help_text="Maintenance margin incl. fee ÷ equity: 0 safe, 1 liquidated."
+    )
+    venue_margin_ratio = DecimalText(
+        source="venue_ratio", allow_null=True, help_text="What the venue itself shows, in its own direction."
+    )
+    venue_margin_ratio_name = serializers.CharField(
+        source="venue_ratio_name", help_text="The venue's own name of it; empty where no rule is known."
+    )
+    venue_margin_ratio_meaning = serializers.CharField(
+        source="venue_ratio_meaning", help_text="What the venue divides by what."
+    )
     liquidation_price = DecimalText(allow_null=True)
     liquidation_reason = serializers.CharField(allow_null=True)
     bankruptcy_price = DecimalText(allow_null=True)
-    distance_ratio = DecimalText(allow_null=True)
+    distance_ratio = DecimalText(
+        allow_null=True, help_text="s·(mark − liquidation) ÷ mark, s = −1 for a short."
+    )
+    distance_sigmas = DecimalText(
+        allow_null=True,
+        help_text="s·ln(mark ÷ liquidation) ÷ daily_volatility: σ is one day's typical move of this mark.",
+    )
+    sigma_reason = serializers.CharField(allow_null=True, help_text="Why distance_sigmas is null.")
+    daily_volatility = DecimalText(
+        allow_null=True, help_text="Standard deviation of the log of the mark over a day; null: not measured."
+    )
+    odds = OddsSerializer(source="*")
+    odds_reason = serializers.CharField(allow_null=True, help_text="Why the odds are null.")
     effective_leverage = DecimalText(allow_null=True)
     max_loss = DecimalText(allow_null=True)
 

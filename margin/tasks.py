@@ -2,7 +2,7 @@
 
 from advisors.jobs import sweep
 from margin import services
-from margin.services import funding, house
+from margin.services import funding, house, volatility
 
 
 @sweep("take_in_marks")
@@ -13,6 +13,11 @@ def take_in_marks() -> int:
 @sweep("recompute")
 def recompute() -> int:
     return services.recompute_all()
+
+
+@sweep("volatility")
+def measure_volatility() -> int:
+    return volatility.measure_marks()
 
 
 @sweep("book_funding")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from margin.views import clients, days, events, home, positions
+from margin.views import clients, days, events, home, levels, positions, tiers
 
 app_name = "margin"
 urlpatterns = [
@@ -12,6 +12,11 @@ urlpatterns = [
     path("map.json", home.home_map_figure, name="home_map_figure"),
     path("freshness", home.freshness, name="freshness"),
     path("days", days.days, name="days"),
+    path("levels", levels.levels, name="levels"),
+    path("levels/set", levels.levels_set, name="levels_set"),
+    path("tiers", tiers.tiers, name="tiers"),
+    path("tiers/<str:label>/<str:symbol>", tiers.tier_table, name="tier_table"),
+    path("tiers/<str:label>/<str:symbol>/steps.json", tiers.tier_table_figure, name="tier_table_figure"),
     path("clients", clients.clients, name="clients"),
     path("clients/<uuid:public_id>", clients.client, name="client"),
     path("clients/<uuid:public_id>/live", clients.client_live, name="client_live"),

@@ -47,6 +47,11 @@ TABLE: dict[str, list[Row]] = {
     "margin:home_ladder_figure": [get(401, 200, 200, 403)],
     "margin:freshness": [get(302, 200, 200, 403)],
     "margin:days": [get(302, 200, 200, 403)],
+    "margin:levels": [get(302, 200, 200, 403)],
+    "margin:levels_set": [get(302, 403, 200, 403), post(302, 403, 422, 403)],
+    "margin:tiers": [get(302, 200, 200, 403)],
+    "margin:tier_table": [get(302, 200, 200, 403)],
+    "margin:tier_table_figure": [get(401, 200, 200, 403)],
     "margin:clients": [get(302, 200, 200, 200)],
     "margin:client": [get(302, 200, 200, 403)],
     "margin:client_live": [get(302, 200, 200, 403)],
@@ -120,4 +125,10 @@ NAMED = {
     "advisors:member_suspend": "member",
     "advisors:member_restore": "member",
     "advisors:export_download": "export",
+}
+# What stands in the address of a route that is about no object of a firm.
+GLOBAL_NAMES = {
+    "account_reset_password_from_key": {"uidb36": "1", "key": "never-given-out"},
+    "margin:tier_table": {"label": "binance_usdm", "symbol": "BTCUSDT"},
+    "margin:tier_table_figure": {"label": "binance_usdm", "symbol": "BTCUSDT"},
 }

@@ -16,6 +16,7 @@ import advisors.services
 import margin.services
 import portfolios.services
 from advisors.scope import Scope, open_scope
+from margin.engine.states import Thresholds
 from portfolios.importing import Reading
 from tests.book import Book
 from tests.cast import Cast
@@ -36,6 +37,7 @@ NOT_RECORDED = {
     "ingest_marks": "writes global tables",
     "take_in_posted_marks": "writes global tables",
     "load_tiers": "writes a global table",
+    "ingest_tier_file": "writes a global table",
     "read_shipped_tiers": "reads",
     "recompute_all": "writes a cache",
 }
@@ -223,6 +225,13 @@ CALLS: dict[str, Callable[[Desk], None]] = {
         position=lambda desk: desk.book.own.position,
         kind="fee",
         amount=Decimal(1),
+    ),
+    "set_levels": _by(
+        "compliance",
+        margin.services.set_levels,
+        thresholds=Thresholds(watch_ratio=0.5),
+        reason="Decided by the risk committee",
+        replaces=None,
     ),
     "preview_import": _by(
         "advisor", portfolios.services.preview_import, content=make_file({"external_id": "x"})

@@ -14,6 +14,7 @@ from django.urls import URLResolver, get_resolver, reverse
 
 from advisors import services
 from advisors.scope import open_scope
+from margin.services import load_tiers, read_shipped_tiers
 from portfolios.importing import Reading
 from portfolios.services import preview_import, save_profile
 from tests.book import Book, Books, make_books
@@ -21,7 +22,7 @@ from tests.cast import Cast
 from tests.conftest import signed_in_as
 from tests.doors import browser, read_audit
 from tests.portfolios.files import make_file
-from tests.routes import NAMED, TABLE, Row
+from tests.routes import GLOBAL_NAMES, NAMED, TABLE, Row
 
 ROLES = ("advisor", "compliance", "admin")
 CLIENT_FILE = Reading(kind="clients", mapping={"reference": "no", "name": "who"})
@@ -66,6 +67,7 @@ def world(cast: Cast, settings: Any, tmp_path: Path) -> World:
     made = World(cast, _objects(books.ours), _objects(books.theirs), _colleagues_objects(books.ours))
     with signed_in_as("worker"):
         assert services.run_exports() == 2
+        load_tiers(read_shipped_tiers())
     return made
 
 
@@ -79,8 +81,8 @@ def walk(resolver: Any, space: str = "") -> Iterator[tuple[str, bool]]:
 
 
 def address_of(route: str, objects: dict[str, UUID]) -> str:
-    if route == "account_reset_password_from_key":
-        return reverse(route, kwargs={"uidb36": "1", "key": "never-given-out"})
+    if route in GLOBAL_NAMES:
+        return reverse(route, kwargs=GLOBAL_NAMES[route])
     return reverse(route, kwargs={"public_id": objects[NAMED[route]]} if route in NAMED else None)
 
 

@@ -21,9 +21,10 @@ from portfolios.services import append_event
 from tests.cast import Cast
 from tests.margin.priced_book import BTC
 from tests.past_story import Reader, Story, addresses_in, at, get, make_story
+from tests.routes import GLOBAL_NAMES
 
 # Parts of the risk pages that are about now alone; everything else of margin can be read as of a moment.
-WITHOUT_PAST = {"margin:freshness", "margin:days", "margin:event_new"}
+WITHOUT_PAST = {"margin:freshness", "margin:days", "margin:event_new", "margin:levels_set"}
 WITH_PAST_ELSEWHERE = {"advisors:client_profile", "portfolios:search"}
 BAD_MOMENTS = {
     "yesterday": "no time such as",
@@ -101,7 +102,9 @@ def readable_addresses(story: Story) -> Iterator[str]:
         try:
             yield reverse(name)
         except NoReverseMatch:
-            yield reverse(name, args=[named[kind]])
+            yield reverse(
+                name, kwargs=GLOBAL_NAMES[name] if name in GLOBAL_NAMES else {"public_id": named[kind]}
+            )
 
 
 def test_a_bad_moment_is_refused_by_name_everywhere(story: Story) -> None:

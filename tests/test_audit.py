@@ -25,6 +25,7 @@ from tests.book import make_books
 from tests.cast import Cast
 from tests.conftest import signed_in_as
 from tests.doors import bearer, browser, read_all
+from tests.margin.levels_stage import previewed
 from tests.portfolios.files import make_file
 from tests.routes import TABLE
 from tests.service_calls import (
@@ -161,6 +162,7 @@ FORMS: dict[str, Form] = {
         },
         _own("portfolio"),
     ),
+    "margin:levels_set": Form("compliance", lambda desk: previewed()),
     "margin:event_new": Form(
         "advisor", lambda desk: {"kind": "margin_added", "amount": "5"}, _own("position")
     ),

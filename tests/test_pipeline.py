@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from django.utils import timezone
 from advisors.models import Heartbeat
 from config.supervisor.valkey import find_binary, pick_port
 from margin.engine.reasons import Reason
+from margin.models import Volatility
 from margin.services import MarkIn
 from margin.services.intake import post_marks
 from tests.cast import Cast
@@ -141,6 +143,33 @@ def test_worker_computes_what_is_rung_for(line):
     worker = line.start_worker(**ONLY_WHEN_RUNG)
     ingest(line, "52000")
     wait_until(line.shows(52000.0), but=worker)
+
+
+def test_volatility_of_imported_candles_reaches_positions(line):
+    """The import rings for the measuring, and the next sweep measures with it."""
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    rows = [
+        f"binance_usdm,{BTC},{hour - timedelta(hours=back):%Y-%m-%dT%H:%M:%SZ},50000,{50200 + back},49800,50100,test\n"
+        for back in range(1, 12 * 24 + 1)
+    ]
+    path = line.folder / "candles.csv"
+    path.write_text("venue,symbol,hour_at,open,high,low,close,source\n" + "".join(rows))
+    rung = {**ONLY_WHEN_RUNG, "SWEEP_VOLATILITY_SECONDS": "86400"}
+    worker = line.start_worker(**rung)
+    process = line.start("worker", ["manage.py", "ingest_candles", str(path)], **rung)
+    wait_until(process.has_ended)
+    assert "288 hours kept" in process.said
+
+    def measured() -> list[float]:
+        with signed_in_as("worker"):
+            return list(Volatility.objects.values_list("daily_volatility", flat=True))
+
+    wait_until(lambda: len(measured()) == 1, but=worker)
+    ingest(line, "52000")
+    wait_until(
+        lambda: [row.daily_volatility for row in rows_of(line.book.cast.theirs).values()] == measured(),
+        but=worker,
+    )
 
 
 @pytest.fixture

@@ -66,6 +66,10 @@ SELECT t.sequence, i.venue || ' ' || i.symbol, t.price, t.low_price, t.high_pric
 FROM margin_marktick t JOIN portfolios_instrument i ON i.id = t.instrument_id
 WHERE t.source = %s AND t.sequence BETWEEN %s AND %s
 """
+HOURS = """
+SELECT i.venue, i.symbol, h.hour_at FROM margin_markhour h JOIN portfolios_instrument i ON i.id = h.instrument_id
+WHERE i.venue = ANY(%s)
+"""
 STATE = (
     *("quantity", "entry_price", "isolated_wallet", "leverage", "stop_price", "opened_at", "version"),
     *("last_effective_at", "last_seq"),
@@ -118,6 +122,11 @@ def _fetch(statement: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         cursor.execute(statement, values)
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def read_hours() -> set[tuple[str, str, datetime]]:
+    """Venue, symbol and hour of every bar that is put by."""
+    return {(row["venue"], row["symbol"], row["hour_at"]) for row in _fetch(HOURS, [venues()])}
 
 
 def find_firms() -> list[DemoFirmRow]:

@@ -129,7 +129,8 @@ class Run:
         return self.number * SEQUENCES_PER_RUN + index
 
 
-def _read_bars(path: Path) -> dict[str, tuple[Bar, ...]]:
+def read_bars(path: Path) -> dict[str, tuple[Bar, ...]]:
+    """The bars of a shipped file by symbol, in its order."""
     bars: dict[str, list[Bar]] = {}
     with gzip.open(path, "rt", encoding="ascii", newline="") as lines:
         for line, row in enumerate(csv.DictReader(lines), start=2):
@@ -150,7 +151,7 @@ def _check_bars(bars: dict[str, tuple[Bar, ...]]) -> None:
 @cache
 def load_bars() -> dict[str, tuple[Bar, ...]]:
     """The shipped bars by symbol, oldest first."""
-    bars = _read_bars(BARS_FILE)
+    bars = read_bars(BARS_FILE)
     _check_bars(bars)
     return bars
 

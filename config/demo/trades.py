@@ -1,5 +1,6 @@
 """How one demo position comes about: drawn by chance, kept when its risk at the start is the one wanted."""
 
+import math
 import random
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from itertools import pairwise
 
+from config.demo.before import daily_volatility
 from config.demo.market import DemoInstrument, DemoTier, demo_instruments, find_instrument, ladder
 from config.demo.path import FILE_STEP, START_AT, START_INDEX, price_at
 
@@ -25,26 +27,26 @@ INCREASED_SHARE, MARGIN_ADDED_SHARE, STOP_SHARE, STOP_BEHIND_SHARE = 0.15, 0.18,
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """The risk wanted at the start: room is (equity - maintenance) / value, used is maintenance / equity."""
+    """The risk wanted at the start: daily standard deviations to liquidation, and maintenance / equity."""
 
     state: str
-    least_room: Decimal
-    most_room: Decimal
+    least_sigmas: float
+    most_sigmas: float
     most_used: Decimal
     leverages: tuple[int, ...]
     oldest_minutes: int
 
 
-# Well inside the thresholds of the risk states (distance 10, 5, 2 %; used 60, 80, 90 %), because room and
-# distance differ by up to the maintenance rate. Positions already close were opened lately: an older one
-# would have been liquidated on the way.
+# Well inside the thresholds of the risk states (3, 1.5 and 0.5 standard deviations; used 60, 80, 90 %), because the
+# distance is taken from what is left over maintenance, and the two differ by up to the maintenance rate. Positions
+# already close were opened lately: an older one would have been liquidated on the way.
 AIMS = {
     aim.state: aim
     for aim in (
-        Aim("ok", Decimal("0.13"), Decimal(2), Decimal("0.5"), (1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 5, 6, 7), 2700),
-        Aim("watch", Decimal("0.055"), Decimal("0.088"), Decimal("0.55"), (5, 7, 8, 10, 12, 14), 2700),
-        Aim("danger", Decimal("0.024"), Decimal("0.044"), Decimal("0.75"), (10, 12, 15, 20, 25), 1800),
-        Aim("critical", Decimal("0.006"), Decimal("0.016"), Decimal("0.85"), (10, 15, 20, 25, 40, 50), 900),
+        Aim("ok", 3.3, math.inf, Decimal("0.5"), (1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 5, 6, 7), 2700),
+        Aim("watch", 1.65, 2.8, Decimal("0.55"), (2, 3, 4, 5, 7, 8, 10), 2700),
+        Aim("danger", 0.6, 1.35, Decimal("0.75"), (4, 5, 7, 10, 12, 15, 20), 1800),
+        Aim("critical", 0.12, 0.42, Decimal("0.85"), (10, 15, 20, 25, 40, 50), 900),
     )
 }
 SURVIVAL_ROOM = Decimal("0.003")
@@ -170,9 +172,19 @@ def _survives(draft: Draft) -> bool:
 def _fits(draft: Draft, aim: Aim) -> bool:
     tiers, mark = ladder(draft.instrument), _price(draft, START_INDEX)
     *_, (holding, _, _) = _stages(draft)
-    if not aim.least_room <= _room(holding, tiers, mark) <= aim.most_room:
+    if not aim.least_sigmas <= _sigmas(draft, float(_room(holding, tiers, mark))) <= aim.most_sigmas:
         return False
     return _used(holding, tiers, mark) <= aim.most_used and _survives(draft)
+
+
+def _sigmas(draft: Draft, room: float) -> float:
+    """How far the log of the price may go until what is left over maintenance is gone."""
+    is_inverse = draft.instrument.kind == "inverse"
+    if (draft.side == LONG) != is_inverse:
+        distance = -math.log1p(-room) if room < 1 else math.inf
+    else:
+        distance = math.log1p(room) if room > -1 else -math.inf
+    return distance / daily_volatility(draft.instrument.price_symbol)
 
 
 def _pick(draws: random.Random, weights: dict[str, int]) -> str:

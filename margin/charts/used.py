@@ -21,14 +21,15 @@ def used_figure(
         ("critical", thresholds.critical_ratio * 100, TOP, 0.18),
     )
     levels = [
-        Level(word, (bottom + top) / 2, f"{bottom:.0f}", f"@{word}-ink") for word, bottom, top, _ in bands
+        Level(word, (bottom + top) / 2, f"{bottom:g}", f"@{word}-ink") for word, bottom, top, _ in bands
     ]
     if known:
         last = _percent(known[-1].used_ratio)
         levels.append(Level("last", last, f"{last:.1f} %", "@ink", strong=True))
     return Figure(
         title=_title(history),
-        caption="Share of equity needed as maintenance, in %. Grey bars reach the worst mark in each bar.",
+        caption="Share of equity needed as maintenance, in %. Grey bars reach the worst mark in each bar. "
+        "Bands begin at the levels of the firm.",
         alt=_title(history) + " At 100 % the position is liquidated.",
         data=_traces(history),
         layout={
@@ -44,7 +45,8 @@ def used_figure(
             "xaxis": time_axis(history.start, history.end, 3),
         },
         table=_table(history),
-        version=history.version,
+        # The bands move with the levels though nothing happened to the position.
+        version="-".join((history.version, *(f"{bottom:g}" for _, bottom, *_ in bands))),
     )
 
 

@@ -1,16 +1,17 @@
 """All figures of many positions at once, in chunks that stay in the processor's cache."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
+from margin.engine.equity import Held, compute_equity
 from margin.engine.inputs import Inputs, RuleColumns, examine_inputs, pack_rules
 from margin.engine.liquidation import Maintenance, find_maintenance
 from margin.engine.reasons import Reason
 from margin.engine.rules import RULES, VenueRule
-from margin.engine.solve import price_of_value, reduce_to_value, solve_value
-from margin.engine.states import DANGER, DEFAULT_THRESHOLDS, UNKNOWN, Thresholds, grade_states
+from margin.engine.solve import price_of_value, solve_value
+from margin.engine.states import DEFAULT_THRESHOLDS, UNKNOWN, Thresholds, grade_states, lacks_price
 from margin.engine.types import INVERSE, Figures, Float, Int8, Positions, Tiers
 
 CHUNK = 16_384
@@ -43,7 +44,8 @@ def compute_figures(
     Returns     Figures, n rows; what cannot be known is NaN with a reason, and its state is never OK
     Raises      nothing for bad rows: each gets its own reason, and no row affects another
     Notes       Equity e = W + uPnL. Maintenance MM = m·v − A in the tier in force (or the constant of the
-                entry value), plus f·v. margin_ratio = MM/e. Liquidation where e = MM, bankruptcy where e = 0.
+                entry value), plus f·v. margin_ratio = MM/e. Liquidation where e = MM, bankruptcy where e = 0;
+                in these W is what the venue counts (Held.wallet), in equity and leverage it is the money there.
                 Distance s(P − L)/P, and s·ln(P/L)/σ in daily σ; effective leverage v/e, max loss W.
                 The liquidation price does not depend on the mark, so it is given even where no mark is.
                 Source: each VenueRule.source. Vectors: tests/margin/vectors/margin_vectors.csv
@@ -61,40 +63,19 @@ def compute_figures(
     return figures
 
 
-@dataclass(frozen=True, slots=True)
-class _Equity:
-    """What needs no tiers; NaN in void rows."""
-
-    size: Float
-    value: Float
-    entry_value: Float
-    unrealised_pnl: Float
-    equity: Float
-    sign: Float
-    constant: Float
-
-
 def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thresholds: Thresholds) -> Figures:
     inputs = examine_inputs(positions, tiers, rules)
-    held = _compute_equity(positions, inputs)
-    needed = find_maintenance(
-        tiers if len(tiers) else NO_LADDERS,
-        inputs,
-        contracts=positions.contracts,
-        value=held.value,
-        entry_value=held.entry_value,
-        sign=held.sign,
-        constant=held.constant,
-    )
+    held = compute_equity(positions, inputs, rules)
+    needed = find_maintenance(tiers if len(tiers) else NO_LADDERS, inputs, held)
     price, liquidation_reason = _find_price(positions, inputs, held, needed)
-    is_broke = held.equity <= 0
-    margin_ratio = np.where(is_broke, np.inf, needed.margin / held.equity)
+    counted = held.wallet + held.unrealised_pnl
+    margin_ratio = np.where(counted <= 0, np.inf, needed.margin / counted)
     distance_ratio = positions.side * (positions.mark_price - price) / positions.mark_price
     distance_sigmas = _distance_in_sigmas(positions, price)
     reason = _explain_row(inputs, needed, margin_ratio)
     state = grade_states(margin_ratio, distance_ratio, distance_sigmas, thresholds)
     # Where the liquidation price is unknown the ratio alone may warn; it may not reassure.
-    lost = (reason == 0) & (liquidation_reason > Reason.ALWAYS) & (state < DANGER)
+    lost = (reason == 0) & lacks_price(state, liquidation_reason)
     reason = np.where(lost, liquidation_reason, reason)
     return Figures(
         value=held.value,
@@ -106,7 +87,7 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
         bankruptcy_price=_find_bankruptcy(positions, held),
         distance_ratio=distance_ratio,
         distance_sigmas=distance_sigmas,
-        effective_leverage=np.where(is_broke, np.inf, held.value / held.equity),
+        effective_leverage=np.where(held.equity <= 0, np.inf, held.value / held.equity),
         max_loss=np.where(inputs.is_void, np.nan, positions.wallet),
         tier=needed.tier,
         liquidation_reason=liquidation_reason,
@@ -121,9 +102,7 @@ def _distance_in_sigmas(positions: Positions, price: Float) -> Float:
     return np.asarray(positions.side * np.log(positions.mark_price / price) / measured, dtype=np.float64)
 
 
-def _find_price(
-    positions: Positions, inputs: Inputs, held: _Equity, needed: Maintenance
-) -> tuple[Float, Int8]:
+def _find_price(positions: Positions, inputs: Inputs, held: Held, needed: Maintenance) -> tuple[Float, Int8]:
     """Liquidation price, NaN with a reason where there is none."""
     value = _without_noise(needed.liquidation_value, positions, held)
     price = price_of_value(positions.kind, held.size, value)
@@ -131,35 +110,15 @@ def _find_price(
     return np.where(reason == 0, price, np.nan), reason
 
 
-def _find_bankruptcy(positions: Positions, held: _Equity) -> Float:
+def _find_bankruptcy(positions: Positions, held: Held) -> Float:
     value = solve_value(held.sign, held.constant, np.zeros(1), np.zeros(1))
     return price_of_value(positions.kind, held.size, _without_noise(value, positions, held))
 
 
-def _without_noise(value: Float, positions: Positions, held: _Equity) -> Float:
+def _without_noise(value: Float, positions: Positions, held: Held) -> Float:
     """Zero where only rounding stands: for the sides that zero keeps alive, a linear long and an inverse short."""
     lives_at_zero = (positions.side < 0) == (positions.kind == INVERSE)
     return np.where(lives_at_zero & (np.abs(value) <= ROUNDING_NOISE * held.entry_value), 0.0, value)
-
-
-def _compute_equity(positions: Positions, inputs: Inputs) -> _Equity:
-    """Value, PnL and equity at the mark, and equity as a line in value."""
-    inverse = positions.kind == INVERSE
-    size = np.where(inputs.is_void, np.nan, positions.size)
-    entry, mark = positions.entry_price, positions.mark_price
-    # One difference, then products: P − E keeps the digits that v(P) − v(E) would lose.
-    move = size * (mark - entry)
-    pnl = positions.side * np.where(inverse, move / (mark * entry), move)
-    sign, constant = reduce_to_value(positions.kind, positions.side, entry, size, positions.wallet)
-    return _Equity(
-        size=size,
-        value=np.where(inverse, size / mark, size * mark),
-        entry_value=np.where(inverse, size / entry, size * entry),
-        unrealised_pnl=np.asarray(pnl, dtype=np.float64),
-        equity=positions.wallet + pnl,
-        sign=sign,
-        constant=constant,
-    )
 
 
 def _explain_no_price(

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from margin.engine.equity import Held
 from margin.engine.inputs import Inputs
 from margin.engine.reasons import Reason
 from margin.engine.solve import solve_value
 from margin.engine.types import Bool, Float, Int8, Int16, Int64, Tiers
-
-# A boundary reached from two sides of a division differs in its last digits; that is no gap.
-BOUNDARY = 1e-12
+from margin.engine.walk import BOUNDARY, Walk, walk_from_mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +19,7 @@ class Maintenance:
     Notes   margin : maintenance incl. fee at the mark · tier : in force, -1 = none
             liquidation_value : of the position; zero or negative where no price liquidates, NaN where unknown
             reason : why there is no maintenance · liquidation_reason : why the solution cannot be trusted
+            is_fixed : one tier whatever the price, with kappa and amount · walk : of the other rows that need one
     """
 
     margin: Float
@@ -27,55 +27,61 @@ class Maintenance:
     tier: Int16
     reason: Int8
     liquidation_reason: Int8
+    is_fixed: Bool
+    kappa: Float
+    amount: Float
+    walk: Walk
 
 
-def find_maintenance(
-    tiers: Tiers,
-    inputs: Inputs,
-    *,
-    contracts: Float,
-    value: Float,
-    entry_value: Float,
-    sign: Float,
-    constant: Float,
-) -> Maintenance:
+def find_maintenance(tiers: Tiers, inputs: Inputs, held: Held) -> Maintenance:
     """Maintenance at the mark and the liquidation value, in the tiers' own terms.
 
-    Parameters  tiers : at least one ladder · inputs : from examine_inputs · contracts : column of Positions
-                value, entry_value : at mark and at entry · sign, constant : from reduce_to_value
+    Parameters  tiers : at least one ladder · inputs : from examine_inputs · held : of the same rows
     Returns     Maintenance
-    Notes       Maintenance at mark in value tiers: max/min over all tiers, see walk_tiers.
+    Notes       Maintenance at mark in value tiers with a deduction: max/min over all tiers, see walk_tiers;
+                without, or with a rate that grows: from the mark tier by tier, see walk_from_mark.
                 At entry: a constant M0 = m·v(E) − A, so κ = fee and a = −M0. Source:
                 https://testnet.bybit.com/en-US/help-center/s/article/Liquidation-Price-USDT-Contract
-                By contracts: one tier whatever the price, so κ = its effective rate + fee.
+                By contracts or coins: one tier whatever the price, so κ = its effective rate + fee.
     """
-    ladder, fee = inputs.ladder, inputs.fee
-    by_contracts = tiers.in_contracts[ladder]
-    valued = np.where(inputs.by_entry, entry_value, value)
-    basis = np.where(by_contracts, contracts, valued)
-    tier, moving_value = walk_tiers(tiers, ladder, basis, sign=sign, constant=constant, fee=fee)
-    rate, amount, reason = tier_in_force(tiers, ladder, tier, basis)
-    fixed = inputs.by_entry | by_contracts
-    reason[~fixed & tiers.jumping[ladder]] = Reason.TIERS_JUMP
+    ladder = inputs.ladder
+    is_fixed = inputs.by_entry | tiers.in_contracts[ladder] | inputs.in_coins
+    valued = np.where(inputs.by_entry, held.entry_value, held.value)
+    counted = np.where(tiers.in_contracts[ladder], held.contracts, valued)
+    basis = np.where(inputs.in_coins, held.size, counted)
+    tier, moving_value = walk_tiers(tiers, inputs, basis, held=held)
+    rate, amount, reason = tier_in_force(tiers, inputs, tier, basis)
     reason = np.where(inputs.tier_reason == 0, reason, inputs.tier_reason)
     unknown = (reason != 0) | ~inputs.has_table
     rate = np.where(unknown, np.nan, rate)
     margin = rate * valued - amount
-    kappa = np.where(inputs.by_entry, 0.0, rate) + fee
-    fixed_value = solve_value(sign, constant, kappa, np.where(inputs.by_entry, -margin, amount))
-    liquidation_value = np.where(unknown, np.nan, np.where(fixed, fixed_value, moving_value))
-    liquidation_reason = np.where(fixed, np.int8(0), missing_at_liquidation(tiers, ladder, liquidation_value))
+    kappa = np.where(inputs.by_entry, 0.0, rate) + inputs.fee
+    amount = np.where(inputs.by_entry, -margin, amount)
+    fixed_value = solve_value(held.sign, held.condition, kappa, amount)
+    found = np.where(unknown, np.nan, np.where(is_fixed, fixed_value, moving_value))
+    rows = np.flatnonzero(~is_fixed & ~unknown & _must_walk(tiers, inputs))
+    walk = walk_from_mark(tiers, inputs, held, rows=rows, tier=tier[rows])
+    found[rows] = walk.value
+    outside = np.where(is_fixed, np.int8(0), missing_at_liquidation(tiers, ladder, found))
+    outside[rows] = np.where(walk.reason == 0, outside[rows], walk.reason)
     tier[unknown | np.isnan(basis)] = -1
-    return Maintenance(margin + fee * value, liquidation_value, tier, reason, liquidation_reason)
+    margin = margin + held.reserve + inputs.fee * held.value
+    return Maintenance(margin, found, tier, reason, outside, is_fixed, kappa, amount, walk)
 
 
-def walk_tiers(
-    tiers: Tiers, ladder: Int64, basis: Float, *, sign: Float, constant: Float, fee: Float
-) -> tuple[Int16, Float]:
+def _must_walk(tiers: Tiers, inputs: Inputs) -> Bool:
+    """Ladders whose maintenance is not the greatest of one line a tier, as the tier table has them."""
+    uneven: Bool = tiers.jumping | tiers.sloped
+    without: Bool = uneven | tiers.deducting
+    must: Bool = np.where(inputs.deducts, uneven[inputs.ladder], without[inputs.ladder])
+    must |= inputs.divisor != 1
+    return must
+
+
+def walk_tiers(tiers: Tiers, inputs: Inputs, basis: Float, *, held: Held) -> tuple[Int16, Float]:
     """One pass over the tiers: the tier of a size, and the liquidation value by max/min over tiers.
 
-    Parameters  tiers : ladders · ladder : index of each row's ladder · basis : size the tier is chosen by
-                sign, constant : from reduce_to_value · fee : fee rate in the condition
+    Parameters  tiers : ladders · inputs, held : n rows · basis : size the tier is chosen by
     Returns     number of caps below basis, that is the tier in force where covered; liquidation value
     Notes       With a deduction, maintenance is the greatest of one line a tier, so equity minus maintenance
                 is the least of lines that each cross zero once (rates stay below 1): the first to cross
@@ -84,44 +90,74 @@ def walk_tiers(
                 Each tier is one masked pass: rows × tiers is never held.
                 Source: https://www.binance.com/en/support/faq/b3c689c1f50a44cabb3a84e663b81d93
     """
-    first, count = tiers.start[ladder], tiers.count[ladder]
+    sign, condition, fee = held.sign, held.condition, inputs.fee
+    first, count = tiers.start[inputs.ladder], tiers.count[inputs.ladder]
     reach = basis * (1 - BOUNDARY)
-    tier = np.zeros(len(ladder), dtype=np.int16)
-    best = np.full(len(ladder), -np.inf)
+    tier = np.zeros(len(basis), dtype=np.int16)
+    best = np.full(len(basis), -np.inf)
     shortest = int(count.min())
     for step in range(int(count.max())):
         live = slice(None) if step < shortest else np.flatnonzero(count > step)
         row = first[live] + step
         tier[live] += tiers.cap[row] < reach[live]
-        value = solve_value(sign[live], constant[live], tiers.rate[row] + fee[live], tiers.amount[row])
+        value = solve_value(sign[live], condition[live], tiers.rate[row] + fee[live], tiers.amount[row])
         best[live] = np.maximum(best[live], sign[live] * value)
     return tier, sign * best
 
 
-def tier_in_force(tiers: Tiers, ladder: Int64, tier: Int16, basis: Float) -> tuple[Float, Float, Int8]:
-    """Rate and amount at a size, or why there are none.
+def tier_of(tiers: Tiers, ladder: Int64, basis: Float) -> Int16:
+    """Number of caps below a size: the tier in force where one covers it.
 
-    Parameters  tiers, ladder, basis, tier : as walk_tiers takes and gives them
-    Returns     rate, amount, reason (BEYOND_TIERS, TIER_GAP or 0)
-    Notes       Contract ladders: the tier does not move with the price, so a cumulative amount becomes part
-                of an effective rate m − A/contracts, and the amount is 0. Source: https://support.kraken.com/hc/
-                en-us/articles/15579128794772-Inverse-Futures-Margin-Schedule-Maximum-Leverage
-                They are printed in whole contracts: 72000.5 belongs to the tier "from 72001".
+    Parameters  tiers : ladders · ladder : index of each row's ladder · basis : size the tier is chosen by
+    Returns     (n,) int16
     """
-    count, in_contracts = tiers.count[ladder], tiers.in_contracts[ladder]
-    row = tiers.start[ladder] + np.minimum(tier, count - 1)
-    floor = tiers.floor[row]
-    below: Bool = np.where(in_contracts, basis <= floor - 1, basis < floor * (1 - BOUNDARY))
+    first, count = tiers.start[ladder], tiers.count[ladder]
+    reach = basis * (1 - BOUNDARY)
+    tier = np.zeros(len(ladder), dtype=np.int16)
+    for step in range(int(count.max(initial=0))):
+        live = np.flatnonzero(count > step)
+        tier[live] += tiers.cap[first[live] + step] < reach[live]
+    return tier
+
+
+def tier_in_force(tiers: Tiers, inputs: Inputs, tier: Int16, basis: Float) -> tuple[Float, Float, Int8]:
+    """Rate and amount at a size as the row's rule takes them, or why there are none.
+
+    Parameters  tiers, inputs : of the call · basis : size the tier is chosen by · tier : from walk_tiers
+    Returns     rate, amount, reason (BEYOND_TIERS, TIER_GAP or 0)
+    Notes       Ladders of contracts or coins: a cumulative amount becomes part of an effective rate
+                m − A/contracts, and the amount is 0. Source: https://support.kraken.com/hc/
+                en-us/articles/15579128794772-Inverse-Futures-Margin-Schedule-Maximum-Leverage
+    """
+    ladder = inputs.ladder
+    row = tiers.start[ladder] + np.minimum(tier, tiers.count[ladder] - 1)
+    rate, amount = tiers.rate[row], np.where(inputs.deducts, tiers.amount[row], 0.0)
+    if tiers.sloped.any():
+        rate = rate + tiers.slope[row] * np.maximum(basis - tiers.floor[row], 0.0)
+    by_count = tiers.in_contracts[ladder] | inputs.in_coins
+    rate, amount = np.where(by_count, rate - amount / basis, rate), np.where(by_count, 0.0, amount)
+    return rate / inputs.divisor, amount / inputs.divisor, not_covered(tiers, ladder, tier, basis)
+
+
+def not_covered(tiers: Tiers, ladder: Int64, tier: Int16, basis: Float) -> Int8:
+    """Why no tier covers a size: BEYOND_TIERS, TIER_GAP or 0.
+
+    Parameters  tiers : ladders · ladder, tier, basis : as tier_of takes and gives them
+    Returns     (n,) int8
+    Notes       Contracts are printed whole: 72000.5 belongs to the tier "from 72001".
+    """
+    count = tiers.count[ladder]
+    floor = tiers.floor[tiers.start[ladder] + np.minimum(tier, count - 1)]
+    below: Bool = np.where(tiers.in_contracts[ladder], basis <= floor - 1, basis < floor * (1 - BOUNDARY))
     reason = np.where(below, np.int8(Reason.TIER_GAP), np.int8(0))
     reason[tier >= count] = Reason.BEYOND_TIERS
-    rate, amount = tiers.rate[row], tiers.amount[row]
-    return np.where(in_contracts, rate - amount / basis, rate), np.where(in_contracts, 0.0, amount), reason
+    return reason
 
 
 def missing_at_liquidation(tiers: Tiers, ladder: Int64, value: Float) -> Int8:
     """Whether the liquidation value lies where the table of an incomplete ladder says nothing.
 
-    Parameters  tiers, ladder : as walk_tiers · value : of the position at liquidation, in value ladders
+    Parameters  tiers : ladders · ladder : index of each row's · value : at liquidation, in value ladders
     Returns     (n,) int8: BEYOND_TIERS_AT_LIQUIDATION, TIER_GAP_AT_LIQUIDATION or 0
     Notes       Above the cap of a complete ladder the last tier goes on, as at the venue: the cap limits what
                 may be opened. Where tiers are missing, that would put the price too far away.
@@ -131,9 +167,8 @@ def missing_at_liquidation(tiers: Tiers, ladder: Int64, value: Float) -> Int8:
     reason = np.zeros(len(ladder), dtype=np.int8)
     suspects = np.flatnonzero(tiers.incomplete[ladder] & (value > 0))
     if len(suspects):
-        some, none = value[suspects], np.zeros(len(suspects))
-        tier, _ = walk_tiers(tiers, ladder[suspects], some, sign=none, constant=none, fee=none)
-        outside = tier_in_force(tiers, ladder[suspects], tier, some)[2]
+        some, own = value[suspects], ladder[suspects]
+        outside = not_covered(tiers, own, tier_of(tiers, own, some), some)
         found = np.where(outside == Reason.TIER_GAP, Reason.TIER_GAP_AT_LIQUIDATION, np.int8(0))
         reason[suspects] = np.where(outside == Reason.BEYOND_TIERS, Reason.BEYOND_TIERS_AT_LIQUIDATION, found)
     return reason

@@ -3,24 +3,30 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from margin.engine.rules import Basis
 from margin.engine.tiers import Ladder, build_tiers
 from margin.engine.types import INVERSE
-from margin.engine.vectors import (
-    TIERED,
+from margin.engine.vectors.alternatives import explain_by_other_inputs
+from margin.engine.vectors.arithmetic import explain_row
+from margin.engine.vectors.margin import compute_vector, is_tiered
+from margin.engine.vectors.model import compute_model_vector
+from margin.engine.vectors.model_arithmetic import explain_model_row
+from margin.engine.vectors.rows import (
+    NotComputed,
+    Published,
     Vector,
-    compute_vector,
-    entry_value,
+    VectorError,
+    read_model_vector,
     read_vector,
-    rule_of,
 )
+from margin.engine.vectors.terms import entry_value, fee_money, given, rate_of, rule_of, venue_rules
 
-# The venues whose every row must pass; rows of others are tried, and named where they fail.
-REQUIRED = frozenset({"binance_usdm", "binance_coinm", "bybit", "okx", "hyperliquid"})
-TABLE_LABELS = {"kraken_futures": "kraken_inverse", "okx": "okx_contracts"}
+# What two ways of the same arithmetic in float64 may differ by, relative to the number.
+NOISE = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +41,22 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A vector and all its checks."""
+    """A row of a vector file and all its checks.
 
-    vector: Vector
+    Notes   line : of the file · vector : None where the row cannot be read, problem then says why
+            arithmetic : of a miss, lines that show what the row's own inputs give
+    """
+
+    line: int
+    id: str
+    vector: Published | None
     checks: tuple[Check, ...]
+    problem: str = ""
+    arithmetic: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
-
-    @property
-    def required(self) -> bool:
-        return self.vector.venue in REQUIRED
+        return self.vector is not None and all(check.passed for check in self.checks)
 
     @property
     def by_table(self) -> bool:
@@ -54,23 +64,65 @@ class Outcome:
 
 
 def check_vectors(
-    records: Iterable[Mapping[str, str]], ladders: Mapping[tuple[str, str], Ladder]
+    records: Iterable[tuple[int, Mapping[str, Any]]],
+    ladders: Mapping[tuple[str, str], Ladder],
+    *,
+    margin: bool = True,
 ) -> list[Outcome]:
     """Every row of a vector file against the engine.
 
-    Parameters  records : rows with the columns of margin.engine.vectors.COLUMNS
-                ladders : the tier table, as read_tier_rows gives it
+    Parameters  records : line of the file and row, with the columns of margin.engine.vectors
+                ladders : the tier tables, as read_tier_rows gives them · margin : what is_margin_file says
     Returns     list of Outcome, in the order of the file
-    Raises      VectorError: a row that cannot be read
-    Notes       A row that can be read but not computed is a failed check with its problem, never an error.
+    Notes       No row raises: one that cannot be read or computed is a miss that says why.
     """
-    outcomes = []
-    for line, record in enumerate(records, start=2):
-        vector = read_vector(record, line)
-        checks = [_check(vector, None)]
-        checks += [_check(vector, ladder) for ladder in matching_ladders(vector, ladders)]
-        outcomes.append(Outcome(vector=vector, checks=tuple(checks)))
-    return outcomes
+    check = _check_margin_row if margin else _check_model_row
+    return [_outcome(line, record, ladders, check) for line, record in records]
+
+
+def _outcome(
+    line: int, record: Mapping[str, Any], ladders: Mapping[tuple[str, str], Ladder], check: Any
+) -> Outcome:
+    try:
+        vector, checks, arithmetic = check(record, ladders)
+    except VectorError as error:
+        name = str(record.get("id") or "").strip() or f"line {line}"
+        return Outcome(line=line, id=name, vector=None, checks=(), problem=str(error))
+    return Outcome(
+        line=line, id=vector.id or f"line {line}", vector=vector, checks=checks, arithmetic=arithmetic
+    )
+
+
+Found = tuple[Published, tuple[Check, ...], tuple[str, ...]]
+
+
+def _check_margin_row(record: Mapping[str, Any], ladders: Mapping[tuple[str, str], Ladder]) -> Found:
+    vector = read_vector(record)
+    checks = [_check(vector, None)]
+    checks += [_check(vector, ladder) for ladder in matching_ladders(vector, ladders)]
+    missed = next((check for check in checks if not check.passed), None)
+    if missed is None:
+        return vector, tuple(checks), ()
+    return vector, tuple(checks), (*explain_row(vector, missed.computed), *explain_by_other_inputs(vector))
+
+
+def _check_model_row(record: Mapping[str, Any], _: Mapping[tuple[str, str], Ladder]) -> Found:
+    vector = read_model_vector(record)
+    try:
+        computed: float | None = compute_model_vector(vector)
+        check = Check(table="", computed=computed, passed=is_within(vector, computed or 0.0))
+    except NotComputed as error:
+        computed, check = None, Check(table="", computed=None, passed=False, problem=str(error))
+    return vector, (check,), () if check.passed else tuple(explain_model_row(vector, computed))
+
+
+def is_within(vector: Published, computed: float) -> bool:
+    """Whether a number is the printed one within its tolerance."""
+    if computed == vector.expected:
+        return True
+    return bool(
+        abs(computed - vector.expected) <= vector.tolerance + NOISE * min(abs(computed), abs(vector.expected))
+    )
 
 
 def _check(vector: Vector, ladder: Ladder | None) -> Check:
@@ -79,22 +131,28 @@ def _check(vector: Vector, ladder: Ladder | None) -> Check:
         computed = compute_vector(vector, build_tiers([ladder]) if ladder else None)
     except (ValueError, ArithmeticError) as error:
         return Check(table=table, computed=None, passed=False, problem=str(error))
-    same = computed == vector.expected
-    passed = same or bool(abs(computed - vector.expected) <= vector.tolerance)
-    return Check(table=table, computed=computed, passed=passed)
+    return Check(table=table, computed=computed, passed=is_within(vector, computed))
 
 
 def matching_ladders(vector: Vector, ladders: Mapping[tuple[str, str], Ladder]) -> list[Ladder]:
     """Ladders that must reproduce the row with its rate and amount dropped.
 
-    Parameters  vector : the row · ladders : the tier table, all dated versions
+    Parameters  vector : the row · ladders : the tier tables, all dated versions
     Returns     the symbol's ladders whose tier at the row's size carries the row's rate and amount, which
                 shows the table to be of the row's time; none where the symbol cannot be told
     """
-    if vector.quantity_name not in TIERED or np.isnan(vector.rate) or vector.noted("maint_total"):
+    try:
+        usable = is_tiered(vector.quantity_name) and given(rate_of(vector)) and not fee_money(vector)
+    except NotComputed:
         return []
-    label = TABLE_LABELS.get(vector.venue, vector.venue)
-    named = [ladder for ladder in ladders.values() if ladder.label.startswith(label)]
+    if not usable or vector.noted("maint_total"):
+        return []
+    labels = {rule.tier_label for rule in venue_rules(vector)}
+    named = [
+        ladder
+        for ladder in ladders.values()
+        if any(ladder.label == label or ladder.label.startswith(f"{label}_") for label in labels)
+    ]
     symbols = _symbols_in(vector.notes, named) or _symbols_in(vector.source, named)
     return [ladder for ladder in named if ladder.symbol in symbols and _is_of_its_time(vector, ladder)]
 
@@ -102,26 +160,32 @@ def matching_ladders(vector: Vector, ladders: Mapping[tuple[str, str], Ladder]) 
 def _symbols_in(text: str, ladders: Iterable[Ladder]) -> set[str]:
     whole = re.findall(r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*", text)
     words = {*whole, *(part for word in whole for part in re.split(r"[-_]", word))}
-    return words & {ladder.symbol for ladder in ladders}
+    return {ladder.symbol for ladder in ladders if ladder.symbol.removesuffix("-PERPETUAL") in words}
 
 
 def _is_of_its_time(vector: Vector, ladder: Ladder) -> bool:
-    size = _size_at_figure(vector, ladder)
+    size, rate = _size_at_figure(vector, ladder), rate_of(vector)
+    slope = vector.number("slope_per_coin", "slope")
+    over = vector.leverage if any(rule.rate_over_leverage for rule in venue_rules(vector)) else 1.0
     return any(
         float(row.floor) <= size <= (np.inf if row.cap is None else float(row.cap))
-        and float(row.rate) == vector.rate
+        and abs(float(row.rate) / over - rate) <= NOISE
         and float(row.amount or 0) == vector.amount
+        and float(row.slope) == (slope if given(slope) else 0.0)
         for row in ladder.rows
     )
 
 
 def _size_at_figure(vector: Vector, ladder: Ladder) -> float:
-    """Size by which the tier was chosen: contracts, or value at entry, at mark or at the printed price."""
+    """Size by which the tier was chosen: contracts, coins, or value at entry, at mark or at the printed price."""
     if ladder.in_contracts:
         return vector.quantity
+    if any(rule.tiers_in_coins for rule in venue_rules(vector)) and vector.kind != INVERSE:
+        return vector.size
     if rule_of(vector).maintenance_basis is Basis.ENTRY:
         return entry_value(vector)
-    price = vector.expected if vector.quantity_name.endswith("liquidation_price") else vector.mark_price
+    is_price = vector.quantity_name.endswith("liquidation_price")
+    price = vector.expected if is_price else vector.mark_price
     if vector.kind == INVERSE:
         return vector.size / price if price > 0 else np.inf
     return vector.size * price

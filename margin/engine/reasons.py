@@ -4,7 +4,10 @@ from enum import IntEnum
 
 
 class Reason(IntEnum):
-    """Codes stored with every row; numbers are never reused. Up to ALWAYS they are knowledge, above it the lack."""
+    """Codes stored with every row; numbers are never reused. Up to ALWAYS they are knowledge, above it the lack.
+
+    TIERS_JUMP and QUANTO are in sealed days of engines that refused such rows; this one computes them.
+    """
 
     NONE = 0
     NEVER_1X_LONG = 1

@@ -1,15 +1,30 @@
-"""Venue rules as data: what a venue values, adds, deducts, rounds and shows, and by which document."""
+"""Which rule holds where and when, and how its venue shows a price and a ratio."""
 
 import re
-from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
-from enum import StrEnum
 
-from margin.engine.types import INVERSE, LINEAR, LONG
+from margin.engine.types import LONG
+from margin.engine.venue_rule import Basis, FeeBasis, Ratio, Rounding, VenueRule
+from margin.engine.venues import RULES
+
+__all__ = [
+    "RULES",
+    "Basis",
+    "FeeBasis",
+    "Ratio",
+    "Rounding",
+    "UnknownRule",
+    "VenueRule",
+    "displayed_liquidation_price",
+    "rule_for",
+    "rule_index",
+    "venue_margin_ratio",
+]
 
 # Enough for the largest price with sixteen decimals.
 WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
+SATOSHI = Decimal(100_000_000)
 TABLE_MONTH = re.compile(r"-[0-9]{4}-[0-9]{2}$")
 
 
@@ -17,159 +32,12 @@ class UnknownRule(LookupError):
     """No rule for this venue and kind of contract."""
 
 
-class Basis(StrEnum):
-    """The price at which maintenance values the position."""
-
-    MARK = "mark"
-    ENTRY = "entry"
-
-
-class FeeBasis(StrEnum):
-    """Whether the condition of liquidation contains a fee, and on which value."""
-
-    NONE = "none"
-    MARK = "mark"
-
-
-class Ratio(StrEnum):
-    """What the venue itself calls the margin ratio."""
-
-    MAINTENANCE_OVER_EQUITY = "maintenance / equity"
-    EQUITY_OVER_MAINTENANCE = "equity / maintenance"
-
-
-class Rounding(StrEnum):
-    """How the venue shows a liquidation price."""
-
-    DECIMALS_AGAINST_USER = "decimals, longs up and shorts down"
-    TICK_AGAINST_USER = "tick, longs up and shorts down"
-    TICK_NEARER_MARK = "one tick nearer the mark"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueRule:
-    """One venue's margin rule for one kind of contract, from a date on.
-
-    Parameters  venue, kind : the key · name : for people · tier_label : the venue's label in the tier table
-                maintenance_basis, fee_basis : what enters e ≤ MM + f·v
-                default_fee_rate : f when the account's own is not known
-                deduction : tiers carry amounts that make maintenance continuous
-                tiers_in_contracts : floors count contracts · rounding, decimals : how the venue shows a price
-                ratio_name, ratio : the venue's own margin ratio
-                effective_from : None = no earlier rule is known
-                source : document, with the date it was read or stored
-    """
-
-    venue: str
-    kind: int
-    name: str
-    tier_label: str
-    maintenance_basis: Basis = Basis.MARK
-    fee_basis: FeeBasis = FeeBasis.NONE
-    default_fee_rate: Decimal = Decimal(0)
-    deduction: bool = True
-    tiers_in_contracts: bool = False
-    rounding: Rounding = Rounding.DECIMALS_AGAINST_USER
-    decimals: int = 8
-    ratio_name: str = "Margin ratio"
-    ratio: Ratio = Ratio.MAINTENANCE_OVER_EQUITY
-    effective_from: date | None = None
-    source: str
-
-
-_BYBIT_MARK_SINCE = date(2025, 9, 2)
-_BYBIT_SOURCE = (
-    "https://testnet.bybit.com/en-US/help-center/article/"
-    "Liquidation-Price-Calculation-under-Isolated-Mode-Unified-Trading-Account (copy updated 2026-05-27)"
-)
-_BYBIT_OLD_SOURCE = (
-    "https://testnet.bybit.com/en-US/help-center/s/article/Liquidation-Price-USDT-Contract "
-    "(in force before 2025-09-02)"
-)
-_OKX_SOURCE = (
-    "https://github.com/ccxt/ccxt/issues/28121 (live response of 2026-03: liqPx is the formula plus one "
-    "tick, mgnRatio = (margin + upl) / (maintenance + taker fee)); taker 0.05 % as in that response"
-)
-
-
-def _bybit(kind: int, basis: Basis, since: date | None, source: str) -> VenueRule:
-    word = "linear" if kind == LINEAR else "inverse"
-    return VenueRule(
-        venue=f"bybit_{word}",
-        kind=kind,
-        name=f"Bybit {word}",
-        tier_label=f"bybit_{word}",
-        maintenance_basis=basis,
-        rounding=Rounding.TICK_AGAINST_USER,
-        ratio_name="Account MM %",
-        effective_from=since,
-        source=source,
-    )
-
-
-def _okx(kind: int) -> VenueRule:
-    return VenueRule(
-        venue="okx",
-        kind=kind,
-        name="OKX",
-        tier_label="okx_contracts",
-        fee_basis=FeeBasis.MARK,
-        default_fee_rate=Decimal("0.0005"),
-        deduction=False,
-        tiers_in_contracts=True,
-        rounding=Rounding.TICK_NEARER_MARK,
-        decimals=16,
-        ratio=Ratio.EQUITY_OVER_MAINTENANCE,
-        source=_OKX_SOURCE,
-    )
-
-
-RULES: tuple[VenueRule, ...] = (
-    VenueRule(
-        venue="binance_usdm",
-        kind=LINEAR,
-        name="Binance USD-M",
-        tier_label="binance_usdm",
-        source="https://www.binance.com/en/support/faq/b3c689c1f50a44cabb3a84e663b81d93 (copies 2021–2025)",
-    ),
-    VenueRule(
-        venue="binance_coinm",
-        kind=INVERSE,
-        name="Binance COIN-M",
-        tier_label="binance_coinm",
-        source="https://www.binance.com/es/support/faq/ceccfcfb4e3a45e3b48b0b1bb1a8ae46 (stored copy 2021)",
-    ),
-    _bybit(LINEAR, Basis.ENTRY, None, _BYBIT_OLD_SOURCE),
-    _bybit(LINEAR, Basis.MARK, _BYBIT_MARK_SINCE, _BYBIT_SOURCE),
-    _bybit(INVERSE, Basis.ENTRY, None, _BYBIT_OLD_SOURCE),
-    _bybit(INVERSE, Basis.MARK, _BYBIT_MARK_SINCE, _BYBIT_SOURCE),
-    _okx(LINEAR),
-    _okx(INVERSE),
-    VenueRule(
-        venue="hyperliquid",
-        kind=LINEAR,
-        name="Hyperliquid",
-        tier_label="hyperliquid",
-        source="https://hyperliquid.gitbook.io/hyperliquid-docs/trading/margin-tiers (stored copy 2025)",
-    ),
-    VenueRule(
-        venue="kraken_inverse",
-        kind=INVERSE,
-        name="Kraken Futures inverse",
-        tier_label="kraken_inverse",
-        tiers_in_contracts=True,
-        source="https://support.kraken.com/hc/en-us/articles/360022835671-Equity-Protection-Process "
-        "(stored copy): its example needs maintenance at the mark, though the page says entry",
-    ),
-)
-
-
 def rule_index(venue: str, kind: int, on: date | None = None) -> int:
     """Place in RULES of the rule in force.
 
     Parameters  venue : key such as binance_usdm; a demo venue (demo-binance-usdm) and a venue under an older tier
                 table (binance_usdm-2024-03) keep the rules of the real one
-                kind : LINEAR or INVERSE · on : day asked about, None = the newest rule
+                kind : LINEAR, INVERSE or QUANTO · on : day asked about, None = the newest rule
     Returns     int, for Positions.rule
     Raises      UnknownRule: no rule for this venue and kind on that day
     """
@@ -202,11 +70,12 @@ def displayed_liquidation_price(
 
     Parameters  rule : the venue's · price : Figures.liquidation_price · side : +1 or -1
                 tick_size : the instrument's; None = round to the rule's decimals instead
-    Returns     Decimal; longs rounded up and shorts down, that is towards the mark, never favouring the user
+    Returns     Decimal; by Rounding, mostly longs up and shorts down, that is towards the mark
     Raises      ValueError: price is not a positive number
     Notes       Rounding up a float would turn 8.1 (stored a hair above) into 8.10000001, so the float's own
-                noise, beyond 14 significant digits, is dropped first.
-                Checked digit for digit against five Binance positions and one OKX position (tests/margin).
+                noise, beyond 14 significant digits, is dropped first. A price that a venue's rounding would
+                make nothing is shown unrounded.
+                Checked digit for digit against positions of Binance, OKX, KuCoin, BitMEX, Bitget (tests/margin).
     """
     if not 0 < price < float("inf"):
         raise ValueError(f"not a liquidation price: {price}")
@@ -214,20 +83,37 @@ def displayed_liquidation_price(
         nearer = Decimal(price) + (side * tick_size if tick_size is not None else 0)
         return nearer.quantize(Decimal(1).scaleb(-rule.decimals), context=WIDE)
     exact = Decimal(f"{price:.14g}")
-    step = Decimal(1).scaleb(-rule.decimals)
-    if rule.rounding is Rounding.TICK_AGAINST_USER and tick_size is not None:
-        step = tick_size
-    steps = (exact / step).to_integral_value(rounding=ROUND_CEILING if side == LONG else ROUND_FLOOR)
-    return steps * step
+    if rule.rounding is Rounding.NONE:
+        return exact
+    shown = _round_to_step(rule, exact, side, tick_size)
+    return shown if shown > 0 else exact
 
 
-def venue_margin_ratio(rule: VenueRule, margin_ratio: float) -> float:
+def _round_to_step(rule: VenueRule, exact: Decimal, side: int, tick_size: Decimal | None) -> Decimal:
+    decimal = Decimal(1).scaleb(-rule.decimals)
+    in_decimals = tick_size is None or rule.rounding is Rounding.DECIMALS_AGAINST_USER
+    step = decimal if tick_size is None or in_decimals else tick_size
+    against_user = ROUND_CEILING if side == LONG else ROUND_FLOOR
+    if rule.rounding is Rounding.SATOSHI_THEN_TICK and not in_decimals:
+        # A long's price rises where the coins of one contract are rounded down, a short's falls where up.
+        satoshi = (SATOSHI / exact).to_integral_value(ROUND_FLOOR if side == LONG else ROUND_CEILING)
+        exact = SATOSHI / satoshi if satoshi else exact
+    directions = {Rounding.TICK_NEAREST: ROUND_HALF_EVEN, Rounding.TICK_DOWN: ROUND_FLOOR}
+    direction = against_user if in_decimals else directions.get(rule.rounding, against_user)
+    return (exact / step).to_integral_value(rounding=direction) * step
+
+
+def venue_margin_ratio(rule: VenueRule, *, margin_ratio: float, equity: float, value: float) -> float:
     """The figure the venue itself shows as margin ratio.
 
     Parameters  rule : the venue's · margin_ratio : ours, maintenance incl. fee ÷ equity
-    Returns     float, fraction of 1; inf where the venue's own fraction divides by nothing
-    Notes       Binance and Bybit show ours, which liquidates at 1 from below; OKX its inverse, from above.
+                equity, value : of the position at the mark, settlement currency
+    Returns     float, fraction of 1; inf where the venue's own fraction divides by nothing, NaN where unknown
+    Notes       Maintenance ÷ equity liquidates at 1 from below, equity ÷ maintenance at 1 from above, and
+                equity ÷ value at the maintenance rate, from above.
     """
     if rule.ratio is Ratio.MAINTENANCE_OVER_EQUITY:
         return margin_ratio
-    return 1.0 / margin_ratio if margin_ratio > 0 else float("inf")
+    if rule.ratio is Ratio.EQUITY_OVER_VALUE:
+        return equity / value if value else float("inf")
+    return float("inf") if margin_ratio == 0 else 1.0 / margin_ratio

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from margin.engine.types import INVERSE, LINEAR, Float, Int8
+from margin.engine.types import INVERSE, LINEAR, QUANTO, Float, Int8
 
 
 def reduce_to_value(
@@ -11,12 +11,12 @@ def reduce_to_value(
     """Equity as a straight line in the position's value n: e = constant + sign × n.
 
     Parameters  kind, side, entry_price, size, wallet : columns of Positions
-    Returns     sign (±1), constant in settlement currency; NaN for kinds that are neither linear nor inverse
-    Notes       Linear: n = q·P, e = W + s·(n − q·E). Inverse: n = N/P, e = W + s·(N/E − n).
+    Returns     sign (±1), constant in settlement currency; NaN for kinds that do not exist
+    Notes       Linear, quanto: n = q·P, e = W + s·(n − q·E). Inverse: n = N/P, e = W + s·(N/E − n).
                 The mark does not enter, and both kinds become one line, so tiers are solved once for both.
                 Source: as solve_price.
     """
-    linear = np.where(kind == LINEAR, 1.0, np.nan)
+    linear = np.where((kind == LINEAR) | (kind == QUANTO), 1.0, np.nan)
     sign = np.asarray(side * np.where(kind == INVERSE, -1.0, linear), dtype=np.float64)
     entry_value = np.where(kind == INVERSE, size / entry_price, size * entry_price)
     return sign, wallet - sign * entry_value
@@ -30,6 +30,23 @@ def solve_value(sign: Float, constant: Float, kappa: Float, amount: Float) -> Fl
     Notes       kappa < 1. Every liquidation, bankruptcy and alert price is this division.
     """
     return np.asarray((constant + amount) / (kappa - sign), dtype=np.float64)
+
+
+def solve_sloped_value(sign: Float, constant: Float, kappa: Float, amount: Float, slope: Float) -> Float:
+    """Value n at which constant + sign × n = (kappa + slope × n) × n − amount, the root a walk meets first.
+
+    Parameters  sign, constant : from reduce_to_value · kappa : fraction of value at size 0 · amount : money
+                slope : growth of that fraction per unit of value, 0 or more
+    Returns     (n,) float64; zero or negative where no price satisfies the equation, NaN where even the least
+                rate leaves a lack at every price
+    Notes       b·n² + (κ − sign)·n − (constant + a) = 0, in the form that cancels nothing; slope 0 is solve_value.
+                The other root lies where the rate has passed 1, at sizes no venue takes.
+                Source: https://support.deribit.com/hc/en-us/articles/25944826427293 (rate = base + slope × coins)
+    """
+    lean, constant = kappa - sign, constant + amount
+    return np.asarray(
+        2 * constant / (lean - sign * np.sqrt(lean * lean + 4 * slope * constant)), dtype=np.float64
+    )
 
 
 def price_of_value(kind: Int8, size: Float, value: Float) -> Float:

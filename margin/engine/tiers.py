@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 
 import numpy as np
 
-from margin.engine.rules import RULES
+from margin.engine.rules import RULES, VenueRule
 from margin.engine.types import INVERSE, Tiers
 
 COLUMNS = (
@@ -25,7 +26,22 @@ COLUMNS = (
 CENT, COIN = Decimal("0.01"), Decimal("0.0001")
 ONE_CONTRACT = Decimal(1)
 # Of these ladders only some tiers are shipped: what falls outside them is unknown, never guessed.
-SAMPLES = frozenset({("binance_coinm", "BTCUSD"), ("bybit_linear", "BTCUSDT")})
+SAMPLES = frozenset(
+    {
+        ("binance_coinm", "BTCUSD"),
+        ("bitmex", "ETHUSD"),
+        ("bitmex", "ETHUSDT"),
+        ("bitmex", "XBTUSD"),
+        ("bybit_linear", "BTCUSDT"),
+        ("bybit_linear_2025", "BTCUSDT"),
+        ("gate", "BTC_USDT"),
+        ("kraken_linear", "PF_XBTUSD"),
+        ("kucoin", "XBTUSDTM"),
+        ("okx_contracts", "BTC-USDT-SWAP"),
+        ("okx_contracts", "ETH-USDT-SWAP"),
+        ("phemex", "BTCUSDT"),
+    }
+)
 
 
 class TierError(ValueError):
@@ -130,19 +146,28 @@ def ladder_of(label: str, symbol: str, rows: Sequence[TierRow]) -> Ladder:
     Parameters  label : the venue's label of the tier table; binance_usdm_2021 follows binance_usdm
                 symbol : the venue's · rows : in any order
     Returns     Ladder, not yet checked; an unknown venue counts as value tiers with a deduction
+    Notes       Of several rules in time the newest decides: amounts it needs are there, and a rule from before
+                the deduction counts them as nothing.
     """
-    rule = next(
-        (rule for rule in RULES if label == rule.tier_label or label.startswith(rule.tier_label + "_")), None
-    )
+    rules = _rules_of(label)
+    rule = rules[-1] if rules else None
     return Ladder(
         label=label,
         symbol=symbol,
         rows=tuple(rows),
         in_contracts=rule is not None and rule.tiers_in_contracts,
         deduction=rule is None or rule.deduction,
-        in_coin=rule is not None and rule.kind == INVERSE and not rule.tiers_in_contracts,
+        in_coin=bool(rules) and all(one.kind == INVERSE and not one.tiers_in_contracts for one in rules),
         sample=(label, symbol) in SAMPLES,
     )
+
+
+def _rules_of(label: str) -> list[VenueRule]:
+    """Rules whose tables carry this label, oldest first: of the longest label that it continues."""
+    named = [rule for rule in RULES if label == rule.tier_label or label.startswith(f"{rule.tier_label}_")]
+    longest = max((len(rule.tier_label) for rule in named), default=0)
+    own = [rule for rule in named if len(rule.tier_label) == longest]
+    return sorted(own, key=lambda rule: rule.effective_from or date.min)
 
 
 def check_ladder(ladder: Ladder) -> Ladder:

@@ -14,6 +14,7 @@ Bool = NDArray[np.bool_]
 
 LONG, SHORT = 1, -1
 LINEAR, INVERSE, QUANTO = 0, 1, 2
+KINDS = {"linear": LINEAR, "inverse": INVERSE, "quanto": QUANTO}
 # How far maintenance may be off where two tiers meet before it jumps: published amounts are rounded.
 ROUNDING = 0.011
 
@@ -30,6 +31,8 @@ class Positions:
                 size : linear, quanto: base quantity; inverse: quote notional (contracts × contract size)
                 contracts : number of contracts, for ladders whose floors are in contracts
                 entry_price, mark_price : quote per base
+                quanto: the contract size carries the settlement units a quote unit is worth, so size × price is
+                the value in settlement currency and all that holds for linear holds
                 wallet : isolated wallet in settlement currency, without unrealised PnL
                 fee_rate : fraction of value; counts only where the rule puts a fee into the condition
                 rule : index into the rules of the call, -1 = none · ladder : index into Tiers, -1 = none
@@ -114,9 +117,14 @@ class Tiers:
                 rate, amount : maintenance = rate × value − amount · max_leverage : NaN where not published
                 in_contracts : (ladders,) floors and caps count contracts
                 sample : (ladders,) the venue has tiers that are not in the table; left out = none has
-                slope : growth of the rate per unit of size, for venues whose rate is continuous; left out = none
+                slope : growth of the rate for every unit of size above the tier's own floor, for venues whose
+                rate is continuous; left out = none
     Raises      ShapeError: offsets and rows do not fit together
-    Notes       count, peak_rate, incomplete and jumping are derived, one a ladder.
+    Notes       A rate applies to the whole position: maintenance = (rate + slope × (size − floor)) × value −
+                amount. Size is what chooses the tier: value (an inverse contract's is its coins), contracts, or
+                coins where the venue's rule says so; at entry where maintenance is valued at entry. Deribit is
+                one tier from 0; Delta's rate grows from its second tier's floor, the threshold.
+                count, peak_rate, incomplete, jumping, sloped, deducting are derived, one a ladder.
     """
 
     start: Int64
@@ -132,6 +140,8 @@ class Tiers:
     peak_rate: Float = field(init=False, repr=False, compare=False)
     incomplete: Bool = field(init=False, repr=False, compare=False)
     jumping: Bool = field(init=False, repr=False, compare=False)
+    sloped: Bool = field(init=False, repr=False, compare=False)
+    deducting: Bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         rows = len(self.floor)
@@ -143,13 +153,16 @@ class Tiers:
             raise ShapeError("start must run from 0 to the number of rows, with at least one row a ladder")
         sample = self.sample if len(self.sample) else np.zeros(len(count), dtype=np.bool_)
         gapped, jumping = _breaks(self)
+        slope = self.slope if len(self.slope) else np.zeros(rows)
         derived = {
             "sample": sample,
-            "slope": self.slope if len(self.slope) else np.zeros(rows),
+            "slope": slope,
             "count": count,
             "peak_rate": np.maximum.reduceat(self.rate, self.start[:-1]) if rows else self.rate,
             "incomplete": sample | gapped | (self.floor[self.start[:-1]] > 0),
             "jumping": jumping,
+            "sloped": _in_any_row(self.start, slope != 0),
+            "deducting": _in_any_row(self.start, self.amount != 0),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -158,14 +171,19 @@ class Tiers:
         return len(self.in_contracts)
 
 
+def _in_any_row(start: Int64, mask: Bool) -> Bool:
+    return np.logical_or.reduceat(mask, start[:-1]) if len(mask) else mask
+
+
 def _breaks(tiers: Tiers) -> tuple[Bool, Bool]:
     """Per ladder: is a range missing between two tiers, does maintenance jump where two tiers meet."""
     ladder = np.repeat(np.arange(len(tiers.in_contracts)), np.diff(tiers.start))
     upper = np.flatnonzero(ladder[1:] == ladder[:-1]) + 1
-    slack = np.where(tiers.in_contracts[ladder[upper]], 1.0, 0.0)
-    is_gap = tiers.floor[upper] > tiers.cap[upper - 1] + slack
+    is_gap = tiers.floor[upper] > tiers.cap[upper - 1] + tiers.in_contracts[ladder[upper]]
     rise = tiers.floor[upper] * (tiers.rate[upper] - tiers.rate[upper - 1])
-    is_jump = ~is_gap & (np.abs(tiers.amount[upper] - tiers.amount[upper - 1] - rise) > ROUNDING)
+    # Where nothing is deducted no amount was rounded: maintenance jumps wherever the rates differ.
+    slack = np.where(_in_any_row(tiers.start, tiers.amount != 0)[ladder[upper]], ROUNDING, 0.0)
+    is_jump = ~is_gap & (np.abs(tiers.amount[upper] - tiers.amount[upper - 1] - rise) > slack)
     ladders = len(tiers.in_contracts)
     gapped = np.bincount(ladder[upper], weights=is_gap, minlength=ladders) > 0
     jumping = np.bincount(ladder[upper], weights=is_jump, minlength=ladders) > 0

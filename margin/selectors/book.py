@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from margin.engine.states import DEFAULT_THRESHOLDS, LEVEL_NAMES, Thresholds
 from margin.engine.types import Float, Int8, Int32, Int64, Positions
 from margin.selectors.market import Market
 
@@ -27,9 +28,16 @@ COLUMNS = (
 )
 ARRAYS = ", ".join(f"array_agg({expression})" for _, _, expression in COLUMNS)
 # One row of arrays: a thousand rows fetched one by one, be it by COPY, cost five times the Python.
-# With them, in the same statement, when the newest event of the firm was recorded: none of the rows knows a later one.
+# With them, in the same statement, the levels the firm has set, and when its newest event or levels were recorded:
+# none of the rows knows anything later.
+LEVELS = f"""
+SELECT ARRAY[{", ".join(LEVEL_NAMES)}]::float8[] FROM margin_risklevels ORDER BY recorded_at DESC LIMIT 1
+"""
+RECORDED = """
+greatest((SELECT recorded_at FROM portfolios_ledgerhead), (SELECT max(recorded_at) FROM margin_risklevels))
+"""
 OPEN_POSITIONS = f"""
-SELECT {ARRAYS}, (SELECT recorded_at FROM portfolios_ledgerhead) FROM portfolios_position p WHERE p.closed_at IS NULL
+SELECT {ARRAYS}, ({LEVELS}), {RECORDED} FROM portfolios_position p WHERE p.closed_at IS NULL
 """
 POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -51,7 +59,8 @@ class Book:
     entry_price: Float
     wallet: Float
     leverage: Float
-    # When the newest event that the rows may know of was recorded; none if there never was one.
+    thresholds: Thresholds = DEFAULT_THRESHOLDS
+    # When the newest event or levels that are known here were recorded; none if there never were any.
     recorded_at: datetime | None = None
 
     def __len__(self) -> int:
@@ -86,9 +95,12 @@ def read_book(cursor: Any, *, only: int | None = None, without: Sequence[int] = 
     else:
         cursor.execute(OPEN_POSITIONS, binary=True)
     found = fetch_arrays(cursor, [(name, kind) for name, kind, _ in COLUMNS])
-    recorded = cursor.pgresult.get_value(0, len(COLUMNS))
+    levels = _decode("level", np.dtype(">f8"), cursor.pgresult.get_value(0, len(COLUMNS)))
+    recorded = cursor.pgresult.get_value(0, len(COLUMNS) + 1)
     return Book(
         **found | {"side": found["side"].astype(np.int8)},
+        # Without a row of its own the firm has the levels that every firm begins with.
+        thresholds=Thresholds(**dict(zip(LEVEL_NAMES, levels.tolist(), strict=False))),
         recorded_at=None
         if recorded is None
         else POSTGRES_EPOCH + timedelta(microseconds=int.from_bytes(recorded, "big", signed=True)),

@@ -11,9 +11,9 @@ import numpy as np
 from margin.engine.figures import compute_figures
 from margin.engine.rules import RULES, UnknownRule, rule_index
 from margin.engine.tiers import build_tiers
-from margin.engine.types import INVERSE, LONG, SHORT, Float, pack_positions
+from margin.engine.types import KINDS, LONG, SHORT, Float, pack_positions
 from margin.selectors.ladders import day_of, ladder_of_instrument
-from margin.selectors.rows import KINDS, PositionRow, money, price, trim
+from margin.selectors.rows import PositionRow, money, price, trim
 from margin.selectors.tables import fetch_rows
 from portfolios.fold import SAME_PAYMENT
 
@@ -240,7 +240,7 @@ def _liquidation_prices(row: PositionRow, wallets: Sequence[float], as_of: datet
     count, mark = len(wallets), row.mark_price
     positions = pack_positions(
         side=[LONG if row.side == "long" else SHORT] * count,
-        kind=[KINDS.get(row.kind, INVERSE)] * count,
+        kind=[KINDS[row.kind]] * count,
         size=[float(row.quantity * row.contract_size)] * count,
         contracts=[float(row.quantity)] * count,
         entry_price=[float(row.entry_price)] * count,
@@ -249,6 +249,7 @@ def _liquidation_prices(row: PositionRow, wallets: Sequence[float], as_of: datet
         fee_rate=[float(RULES[rule].default_fee_rate)] * count,
         rule=[rule] * count,
         ladder=[0] * count,
+        leverage=[float("nan") if row.leverage is None else float(row.leverage)] * count,
     )
     return compute_figures(positions, build_tiers([ladder])).liquidation_price
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from math import nan
 
 import numpy as np
 from django.utils import timezone
@@ -11,10 +12,10 @@ from advisors.selectors.past import wait_for_moment
 from margin.engine.figures import compute_figures
 from margin.engine.rules import RULES, UnknownRule, rule_index
 from margin.engine.tiers import build_tiers
-from margin.engine.types import LONG, SHORT, Figures, Tiers, pack_positions
+from margin.engine.types import KINDS, LONG, SHORT, Figures, Tiers, pack_positions
 from margin.selectors.ladders import day_of, ladder_of_instrument
 from margin.selectors.past_marks import MarkSpan, mark_span, read_bars
-from margin.selectors.rows import KINDS, PositionRow
+from margin.selectors.rows import PositionRow
 from portfolios.fold import Event, State, apply_event, in_order
 from portfolios.models import Position
 from portfolios.selectors.past import read_events
@@ -184,7 +185,7 @@ def _figures(
     return compute_figures(
         pack_positions(
             side=[LONG if row.side == "long" else SHORT] * count,
-            kind=[KINDS.get(row.kind, 2)] * count,
+            kind=[KINDS[row.kind]] * count,
             size=size,
             contracts=[float(state.quantity) for state in states],
             entry_price=[float(state.entry_price) for state in states],
@@ -193,6 +194,7 @@ def _figures(
             fee_rate=[fee_rate] * count,
             rule=[rule] * count,
             ladder=[0 if len(tiers) else -1] * count,
+            leverage=[nan if state.leverage is None else float(state.leverage) for state in states],
         ),
         tiers,
     )

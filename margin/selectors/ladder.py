@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from margin.selectors.overview import IN_DOLLARS, RANK_WORDS, get_last_run
-from margin.selectors.positions import RANK
+from margin.selectors.dollars import IN_DOLLARS
+from margin.selectors.overview import RANK_WORDS, get_last_run
+from margin.selectors.positions import DISTANCE, RANK
 from margin.selectors.tables import tables_as_of
 
 
@@ -17,6 +18,7 @@ class Standing:
     side: str
     state: str
     distance_ratio: float | None
+    distance_sigmas: float | None
     margin_dollars: float
     value_dollars: float
 
@@ -30,19 +32,20 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class BookStanding:
-    """Every open position with figures; those without are counted, for no picture shows them."""
+    """Every open position with figures in dollars; those without are counted, for no picture shows them."""
 
     standings: list[Standing]
     without_figures: int
+    without_dollars: int
     version: str
 
 
 STANDINGS = f"""
 SELECT coalesce(r.state < 5, false) AS has_figures, c.name AS client_name, i.base_asset,
-    p.side, {RANK} AS rank, r.distance_ratio,
+    p.side, {RANK} AS rank, r.distance_ratio, r.distance_sigmas,
     r.max_loss * {IN_DOLLARS} AS margin_dollars, r.value * {IN_DOLLARS} AS value_dollars
 FROM {{positions}} WHERE p.closed_at IS NULL
-ORDER BY rank, r.distance_ratio NULLS LAST, p.id
+ORDER BY rank, {DISTANCE}, p.id
 """
 
 
@@ -50,8 +53,10 @@ def get_book_standing(*, as_of: datetime | None = None) -> BookStanding:
     rows = tables_as_of(as_of).fetch(STANDINGS)
     # A loss that is known of a position whose outcome is not would pass for one that survives every move.
     known = [row for row in rows if row.pop("has_figures")]
+    priced = [row for row in known if None not in (row["margin_dollars"], row["value_dollars"])]
     return BookStanding(
-        standings=[Standing(state=RANK_WORDS[row.pop("rank")], **row) for row in known],
+        standings=[Standing(state=RANK_WORDS[row.pop("rank")], **row) for row in priced],
         without_figures=len(rows) - len(known),
+        without_dollars=len(known) - len(priced),
         version=get_last_run(as_of=as_of).run_id,
     )

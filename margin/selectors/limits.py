@@ -8,11 +8,13 @@ from uuid import UUID
 
 from advisors.selectors import TermRow
 from advisors.terms import Term, written
-from margin.selectors.rows import MONEY_STEP, PositionRow
+from margin.selectors.dollars import has_dollar_price, in_dollars
+from margin.selectors.rows import MONEY_STEP, STABLE_ASSETS, PositionRow
 
 PERCENT_STEP, LEVERAGE_STEP = Decimal("0.01"), Decimal("0.01")
 STEPS = {"%": PERCENT_STEP, "×": LEVERAGE_STEP, "USD": MONEY_STEP}
 KEPT, BROKEN, UNKNOWN = "kept", "broken", "unknown"
+IN_DOLLARS = frozenset({"max_isolated_margin", "max_loss_per_position", "max_position_share"})
 NOT_ALL = "not all positions were looked at"
 # A figure of one position in the limit's unit; None where nobody knows it.
 Figure = Callable[[PositionRow], float | None]
@@ -39,14 +41,9 @@ def _has_figures(row: PositionRow) -> bool:
 
 
 def _dollars(row: PositionRow, amount: Decimal | None) -> float | None:
-    """Stablecoins and dollars at one; coins at their own mark, where it is known and fresh."""
-    if amount is None:
-        return None
-    if row.settle_asset != row.base_asset:
-        return float(amount)
-    if row.mark_price is None or not _has_figures(row):
-        return None
-    return float(amount) * float(row.mark_price)
+    """A coin counts at its own mark only while that is known and fresh."""
+    is_sure = row.settle_asset in STABLE_ASSETS or _has_figures(row)
+    return in_dollars(row, amount) if is_sure else None
 
 
 def _leverage(row: PositionRow) -> float | None:
@@ -64,8 +61,7 @@ def _distance_percent(row: PositionRow) -> float | None:
     if row.state == "liquidatable":
         return 0.0
     # What can never be liquidated is as far from it as can be; any other lack of a price is one of knowledge.
-    is_never = (row.liquidation_reason or "").startswith("never")
-    return inf if is_never else None
+    return inf if row.is_never_liquidated else None
 
 
 def _loss_dollars(row: PositionRow) -> float | None:
@@ -139,21 +135,26 @@ def _not_decided(held: TermRow, limit: Decimal, book: _Book, without: list[Posit
         return LimitCheck(
             term=held, limit=limit, value=None, position=None, is_broken=False, sentence="nothing is held"
         )
-    open_ended = [row for row in without if row.auto_margin and held.term == "max_loss_per_position"]
-    if open_ended:
-        row = open_ended[0]
-        sentence = (
-            f"{row.title} is not isolated: it may draw the account's free balance, so its loss has no bound"
-        )
-    elif without:
-        count = len(without)
-        sentence = f"{count} position{'' if count == 1 else 's'} without a figure that can be trusted"
-    else:
-        sentence = NOT_ALL
-    position = next(iter(open_ended or without), None)
+    named, sentence = _why_without(held, without) if without else ([], NOT_ALL)
+    position = next(iter(named), None)
     return LimitCheck(
         term=held, limit=limit, value=None, position=position, is_broken=None, sentence=sentence
     )
+
+
+def _why_without(held: TermRow, without: list[PositionRow]) -> tuple[list[PositionRow], str]:
+    """The rows that are in the way and why: what no mark of ours can mend is said first."""
+    open_ended = [row for row in without if row.auto_margin and held.term == "max_loss_per_position"]
+    if open_ended:
+        title = open_ended[0].title
+        return open_ended, (
+            f"{title} is not isolated: it may draw the account's free balance, so its loss has no bound"
+        )
+    unpriced = [row for row in without if held.term in IN_DOLLARS and not has_dollar_price(row)]
+    named = unpriced or without
+    count = f"{len(named)} position{'' if len(named) == 1 else 's'}"
+    why = "whose collateral has no dollar price" if unpriced else "without a figure that can be trusted"
+    return named, f"{count} {why}"
 
 
 def _check_total(held: TermRow, limit: Decimal, book: _Book) -> LimitCheck:

@@ -11,25 +11,24 @@ from numpy.typing import NDArray
 
 from margin.engine.rules import RULES, UnknownRule, rule_index
 from margin.engine.tiers import build_tiers
-from margin.engine.types import INVERSE, LINEAR, QUANTO, Float, Int8, Int16, Int32, Int64, Tiers
+from margin.engine.types import KINDS, LINEAR, Float, Int8, Int16, Int32, Int64, Tiers
 from margin.selectors.ladders import day_of, read_ladders
 from margin.selectors.past_marks import PastMark
+from margin.selectors.volatility import KNOWN as KNOWN_VOLATILITY
 from margin.selectors.volatility import volatility_as_of
 from portfolios.models import Instrument
 
 Moments = NDArray[np.datetime64]
-KINDS = {"linear": LINEAR, "inverse": INVERSE, "quanto": QUANTO}
 # Whoever takes marks or tiers in holds it shared from before they are dated until they are committed. So whoever has
 # it alone sees all that was received up to now; a later statement is needed, for this one began before it had it.
 NOBODY_RECEIVES = "SELECT pg_advisory_xact_lock(7308, 0)"
 # Each row carries the moment; without an instrument there is one row with nothing else in it.
-NOW = """
+NOW = f"""
 SELECT now.at, now.tiers_recorded_at, i.id, i.venue, i.kind, i.contract_size, i.tier_label, i.tier_symbol,
     m.price, m.sequence, m.source_at, v.daily_volatility
 FROM (SELECT clock_timestamp() AS at, (SELECT max(recorded_at) FROM margin_tier) AS tiers_recorded_at) now
 LEFT JOIN portfolios_instrument i ON true LEFT JOIN margin_markprice m ON m.instrument_id = i.id
-LEFT JOIN LATERAL (SELECT daily_volatility FROM margin_volatility WHERE instrument_id = i.id
-    ORDER BY computed_at DESC LIMIT 1) v ON true ORDER BY i.id
+{KNOWN_VOLATILITY.format(instrument="i.id", at="now.at")} ORDER BY i.id
 """
 LISTED = ("id", "venue", "kind", "contract_size", "tier_label", "tier_symbol")
 

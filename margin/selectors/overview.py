@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
 
+from margin.selectors.dollars import IN_DOLLARS, has_dollar_price, in_dollars
 from margin.selectors.positions import (
     DISTANCE,
     IS_STALE,
@@ -21,8 +21,6 @@ from margin.selectors.tables import fetch_rows, tables_as_of
 
 EVERYTHING = PositionFilter()
 FALL_RATIO = 0.10
-# Coins are valued at their own mark, stablecoins and dollars at one: the page says so beside the figure.
-IN_DOLLARS = "(CASE WHEN i.settle_asset = i.base_asset THEN r.mark_price ELSE 1 END)"
 DIES_IN_FALL = (
     f"(p.side = 'long' AND r.liquidation_price >= r.mark_price * (1 - {FALL_RATIO}) OR r.state = 4)"
 )
@@ -41,11 +39,14 @@ class BookSummary:
     ok: int
     stale: int
     unknown: int
-    margin_dollars: float
+    margin_dollars: float | None
     fall_positions: int
     fall_clients: int
-    fall_lost_dollars: float
+    fall_lost_dollars: float | None
     without_figures: int
+    # With figures, in a collateral that nothing here prices in dollars: in no total.
+    without_dollars: int
+    fall_without_dollars: int
     clients: int
     oldest_mark_age_seconds: float | None
     last_run_at: datetime | None
@@ -58,7 +59,9 @@ class BookSummary:
 
     @property
     def fall_of_margin_ratio(self) -> float | None:
-        return self.fall_lost_dollars / self.margin_dollars if self.margin_dollars > 0 else None
+        if not self.margin_dollars or self.fall_lost_dollars is None or self.margin_dollars < 0:
+            return None
+        return self.fall_lost_dollars / self.margin_dollars
 
     @property
     def run_id(self) -> str:
@@ -83,10 +86,13 @@ SELECT count(*) AS total,
     count(*) FILTER (WHERE rank = 5) AS ok, count(*) FILTER (WHERE rank = 3 AND has_figures) AS stale,
     count(*) FILTER (WHERE rank = 3 AND NOT has_figures) AS unknown,
     count(*) FILTER (WHERE NOT has_figures) AS without_figures, count(DISTINCT client_id) AS clients,
-    coalesce(sum(loss) FILTER (WHERE has_figures), 0)::float8 AS margin_dollars,
+    count(*) FILTER (WHERE has_figures AND loss IS NULL) AS without_dollars,
+    count(*) FILTER (WHERE dies AND loss IS NULL) AS fall_without_dollars,
+    CASE WHEN count(*) = 0 THEN 0 ELSE sum(loss) FILTER (WHERE has_figures) END::float8 AS margin_dollars,
     count(*) FILTER (WHERE dies) AS fall_positions,
     count(DISTINCT client_id) FILTER (WHERE dies) AS fall_clients,
-    coalesce(sum(loss) FILTER (WHERE dies), 0)::float8 AS fall_lost_dollars,
+    CASE WHEN bool_or(dies) THEN sum(loss) FILTER (WHERE dies)
+        WHEN count(*) = 0 OR bool_or(has_figures) THEN 0 END::float8 AS fall_lost_dollars,
     max(mark_age_seconds) AS oldest_mark_age_seconds,
     (SELECT finished_at FROM {LAST_RUN} run) AS last_run_at,
     (SELECT age_seconds FROM {LAST_RUN} run) AS last_run_age_seconds
@@ -161,28 +167,40 @@ class ClientRisk:
     worst_symbol: str | None
     worst_side: str | None
     distance_ratio: float | None
+    distance_sigmas: float | None
     margin_dollars: float | None
     without_figures: int
+    without_dollars: int
+
+    @property
+    def left_out(self) -> int:
+        """Positions that stand in no sum of dollars."""
+        return self.without_figures + self.without_dollars
 
 
 CLIENTS = f"""
 SELECT c.public_id, c.name, c.reference, coalesce(n.positions, 0) AS positions, n.rank, n.stale,
-    n.worst_symbol, n.worst_side, n.distance_ratio, n.margin_dollars, coalesce(n.without_figures, 0) AS without_figures
+    n.worst_symbol, n.worst_side, n.distance_ratio, n.distance_sigmas, n.margin_dollars,
+    coalesce(n.without_figures, 0) AS without_figures, coalesce(n.without_dollars, 0) AS without_dollars
 FROM {{clients}} c LEFT JOIN (
     SELECT client_id, count(*) AS positions, min(rank) AS rank,
         (array_agg(stale ORDER BY rank, distance_key, id))[1] AS stale,
         (array_agg(symbol ORDER BY rank, distance_key, id))[1] AS worst_symbol,
         (array_agg(side ORDER BY rank, distance_key, id))[1] AS worst_side,
         (array_agg(distance_ratio ORDER BY rank, distance_key, id))[1] AS distance_ratio,
-        sum(loss)::float8 AS margin_dollars, count(*) FILTER (WHERE loss IS NULL) AS without_figures
+        (array_agg(distance_sigmas ORDER BY rank, distance_key, id))[1] AS distance_sigmas,
+        (array_agg(distance_key ORDER BY rank, distance_key, id))[1] AS distance_key,
+        sum(loss) FILTER (WHERE has_figures)::float8 AS margin_dollars,
+        count(*) FILTER (WHERE NOT has_figures) AS without_figures,
+        count(*) FILTER (WHERE has_figures AND loss IS NULL) AS without_dollars
     FROM (
         SELECT p.client_id, p.id, {RANK} AS rank, {DISTANCE} AS distance_key, i.symbol, p.side,
-            r.distance_ratio, coalesce(r.state < 5 AND {IS_STALE}, false) AS stale,
-            CASE WHEN r.state < 5 THEN r.max_loss * {IN_DOLLARS} END AS loss
+            r.distance_ratio, r.distance_sigmas, coalesce(r.state < 5 AND {IS_STALE}, false) AS stale,
+            coalesce(r.state < 5, false) AS has_figures, r.max_loss * {IN_DOLLARS} AS loss
         FROM {{positions}} WHERE p.closed_at IS NULL
     ) open_positions GROUP BY client_id
 ) n ON n.client_id = c.id
-ORDER BY n.rank NULLS LAST, n.distance_ratio NULLS LAST, c.name, c.id
+ORDER BY n.rank NULLS LAST, n.distance_key NULLS LAST, c.name, c.id
 """
 
 
@@ -215,37 +233,41 @@ def list_choices(*, as_of: datetime | None = None) -> Choices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowTotals:
-    """Sums over the rows a page shows, in dollars; rows without figures are left out and counted."""
+    """Sums over the rows a page shows, in dollars; what is left out of them is counted."""
 
     rows: int
     clients: int
+    # Without figures, and with figures that nothing here prices in dollars.
     left_out: int
-    value_dollars: float
-    max_loss_dollars: float
-    pnl_dollars: float
+    without_dollars: int
+    value_dollars: float | None
+    max_loss_dollars: float | None
+    pnl_dollars: float | None
     closest_ratio: float | None
+    closest_sigmas: float | None
     highest_used_ratio: float | None
-
-
-def _dollars(row: PositionRow, amount: Decimal | None) -> float:
-    """Coins at their own mark, stablecoins and dollars at one."""
-    rate = float(row.mark_price or 0) if row.settle_asset == row.base_asset else 1.0
-    return float(amount or 0) * rate
 
 
 def total_rows(rows: Sequence[PositionRow]) -> RowTotals:
     known = [row for row in rows if row.state != "unknown"]
+    priced = [row for row in known if has_dollar_price(row)]
+
+    def total(figure: str) -> float | None:
+        amounts = [in_dollars(row, getattr(row, figure)) or 0.0 for row in priced]
+        return sum(amounts) if amounts else None
+
+    def each(figure: str) -> list[float]:
+        return [value for row in known if (value := getattr(row, figure)) is not None]
+
     return RowTotals(
         rows=len(rows),
         clients=len({row.client_id for row in rows}),
         left_out=len(rows) - len(known),
-        value_dollars=sum(_dollars(row, row.value) for row in known),
-        max_loss_dollars=sum(_dollars(row, row.max_loss) for row in known),
-        pnl_dollars=sum(_dollars(row, row.unrealised_pnl) for row in known),
-        closest_ratio=min(
-            (row.distance_ratio for row in known if row.distance_ratio is not None), default=None
-        ),
-        highest_used_ratio=max(
-            (row.margin_ratio for row in known if row.margin_ratio is not None), default=None
-        ),
+        without_dollars=len(known) - len(priced),
+        value_dollars=total("value"),
+        max_loss_dollars=total("max_loss"),
+        pnl_dollars=total("unrealised_pnl"),
+        closest_ratio=min(each("distance_ratio"), default=None),
+        closest_sigmas=min(each("distance_sigmas"), default=None),
+        highest_used_ratio=max(each("margin_ratio"), default=None),
     )

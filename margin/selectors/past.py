@@ -12,8 +12,10 @@ from django.db import connection
 from advisors.selectors.past import wait_for_moment
 from margin.engine.figures import compute_figures
 from margin.engine.rules import RULES
+from margin.engine.states import Thresholds
 from margin.engine.types import LONG, SHORT, Figures, Float
 from margin.selectors.book import Book
+from margin.selectors.levels import thresholds_as_of
 from margin.selectors.market import Market, read_past_market
 from margin.selectors.past_marks import PastMark, marks_as_of
 from portfolios.fold import State
@@ -124,7 +126,7 @@ def read_past_book(
         for row, state in there
     ]
     market = read_past_market(as_of, instrument_ids, marks)
-    volatility, figures = _figures_of(held, market)
+    volatility, figures = _figures_of(held, market, thresholds_as_of(as_of))
     return PastBook(as_of=as_of, held=held, daily_volatility=volatility, figures=figures)
 
 
@@ -164,7 +166,7 @@ def _read_start(as_of: datetime, client_ids: Collection[int]) -> Start | None:
     return Start(books[0][0], states) if books else None
 
 
-def _figures_of(held: Sequence[Held], market: Market) -> tuple[Float, Figures]:
+def _figures_of(held: Sequence[Held], market: Market, thresholds: Thresholds) -> tuple[Float, Figures]:
     """The volatility each was measured with, and the figures."""
     states = [one.state for one in held]
     book = Book(
@@ -181,4 +183,4 @@ def _figures_of(held: Sequence[Held], market: Market) -> tuple[Float, Figures]:
     place = market.find(book.instrument_id)
     volatility = market.daily_volatility[place]
     positions = book.positions(market, place, market.mark_price[place], volatility)
-    return volatility, compute_figures(positions, market.tiers, RULES)
+    return volatility, compute_figures(positions, market.tiers, RULES, thresholds)

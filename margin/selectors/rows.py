@@ -1,28 +1,37 @@
 """The one row of a position with its risk that pages, API and exports share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from math import isfinite
+from functools import lru_cache
+from math import isfinite, isnan, nan
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
 from margin.engine.reasons import describe_reason
-from margin.engine.rules import UnknownRule, VenueRule, displayed_liquidation_price, rule_for
+from margin.engine.rules import (
+    UnknownRule,
+    VenueRule,
+    displayed_liquidation_price,
+    rule_for,
+    venue_margin_ratio,
+)
 from margin.engine.states import STATE_WORDS
-from margin.engine.types import INVERSE, LINEAR, LONG, SHORT
+from margin.engine.types import KINDS, LONG, SHORT
 from margin.selectors.ladders import day_of
+from margin.selectors.odds import Shown, odds_fields, sigma_fields
 from portfolios.importing import plain
 
 STABLE_ASSETS = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD"})
 MONEY_STEP, COIN_STEP = Decimal("0.01"), Decimal("0.00000001")
-KINDS = {"linear": LINEAR, "inverse": INVERSE}
 # The largest admissible size times the largest price has 54 digits before the point.
 WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 NOT_COMPUTED = "Not computed yet"
 CHANGED = "Changed since it was last computed"
+LEVELS_CHANGED = "The firm's levels changed since it was last computed"
 ENDED = {
     "liquidated": "Liquidated by the venue",
     "deleveraged": "Deleveraged by the venue",
@@ -78,6 +87,19 @@ class PositionRow:
     margin_ratio: float | None
     distance_ratio: float | None
     distance_money: Decimal | None
+    # In standard deviations of the log of the mark over a day: σ is one day's typical move of this mark.
+    distance_sigmas: float | None
+    daily_volatility: float | None
+    sigma_reason: str | None
+    # P(the mark touches liquidation within an hour, a day, seven days): a model, none of an old mark.
+    odds_1h: float | None
+    odds_1d: float | None
+    odds_7d: float | None
+    odds_reason: str | None
+    # What the venue itself calls its margin ratio, in its own direction.
+    venue_ratio: float | None
+    venue_ratio_name: str
+    venue_ratio_meaning: str
     liquidation_price: Decimal | None
     liquidation_reason: str | None
     bankruptcy_price: Decimal | None
@@ -91,6 +113,11 @@ class PositionRow:
     @property
     def title(self) -> str:
         return f"{self.symbol} {self.side}"
+
+    @property
+    def is_never_liquidated(self) -> bool:
+        """There is no price at which it would be: known, not missing."""
+        return (self.liquidation_reason or "").startswith("never")
 
 
 def money(value: float | None, asset: str) -> Decimal | None:
@@ -115,6 +142,8 @@ def trim(value: Decimal | None) -> Decimal | None:
     return None if value is None else Decimal(plain(value))
 
 
+# Asked for every row, and the answer never changes while the process lives.
+@lru_cache(maxsize=4096)
 def venue_rule(venue: str, kind: str, day: date | None = None) -> VenueRule | None:
     """The rule in force on a day, or the newest."""
     try:
@@ -131,23 +160,24 @@ def _shown_liquidation(raw: dict[str, Any], rule: VenueRule | None) -> Decimal |
     return trim(displayed_liquidation_price(rule, value, side, raw["tick_size"]))
 
 
-def _state(raw: dict[str, Any]) -> tuple[str, str | None, str | None]:
-    """What may be shown: the state word, the word it had before it went stale, and why."""
+def _shown(raw: dict[str, Any]) -> Shown:
     if raw["closed_at"] is not None:
-        return "closed", None, ENDED.get(raw["closed_by"], "Closed")
+        return Shown("closed", None, ENDED.get(raw["closed_by"], "Closed"))
     if raw["state"] is None:
-        return "unknown", None, NOT_COMPUTED
+        return Shown("unknown", None, NOT_COMPUTED)
     word = STATE_WORDS[raw["state"]]
     if word == "unknown":
-        return "unknown", None, describe_reason(raw["reason"])
+        return Shown("unknown", None, describe_reason(raw["reason"]))
     why_stale = _why_stale(raw)
-    return ("stale", word, why_stale) if why_stale else (word, None, None)
+    return Shown("stale", word, why_stale) if why_stale else Shown(word, None, None)
 
 
 def _why_stale(raw: dict[str, Any]) -> str | None:
     limit = settings.MARK_AGE_LIMIT.total_seconds()
     if raw["risk_version"] != raw["version"]:
         return CHANGED
+    if raw["levels_at"] is not None and raw["computed_at"] < raw["levels_at"]:
+        return LEVELS_CHANGED
     if abs(raw["mark_age_seconds"]) > limit:
         return f"The mark is older than {limit:.0f} s"
     if raw["computed_age_seconds"] > limit:
@@ -184,7 +214,18 @@ def _figures(raw: dict[str, Any], rule: VenueRule | None) -> dict[str, Any]:
         "bankruptcy_price": price(raw["bankruptcy_price"], tick),
         "effective_leverage": raw["effective_leverage"],
         "upnl_of_margin_ratio": None if pnl is None or wallet <= 0 else pnl / wallet,
+        "venue_ratio": _venue_ratio(raw, rule),
+        "venue_ratio_name": rule.ratio_name if rule else "",
+        "venue_ratio_meaning": rule.ratio.value if rule else "",
     }
+
+
+def _venue_ratio(raw: dict[str, Any], rule: VenueRule | None) -> float | None:
+    if rule is None or raw["margin_ratio"] is None:
+        return None
+    equity, value = (nan if raw[name] is None else raw[name] for name in ("equity", "value"))
+    found = venue_margin_ratio(rule, margin_ratio=raw["margin_ratio"], equity=equity, value=value)
+    return None if isnan(found) else found
 
 
 # Columns that are shown as the database has them.
@@ -199,21 +240,42 @@ SHARED = (
 # What is gone when the position is: its last figures belong to its history, not to now.
 FIGURES_OF_OPEN = (
     *("mark_price", "priced_at", "computed_at", "mark_age_seconds", "value", "unrealised_pnl", "equity"),
-    *("maintenance_margin", "max_loss", "margin_ratio", "distance_ratio", "liquidation_price"),
-    *("liquidation_reason", "bankruptcy_price", "effective_leverage"),
+    *("maintenance_margin", "max_loss", "margin_ratio", "distance_ratio", "distance_sigmas"),
+    *(
+        "daily_volatility",
+        "liquidation_price",
+        "liquidation_reason",
+        "bankruptcy_price",
+        "effective_leverage",
+    ),
 )
 
 
 def build_row(raw: dict[str, Any], *, as_of: datetime | None = None) -> PositionRow:
-    """From one database row, floats and all, to what is shown."""
-    if raw["closed_at"] is not None:
-        raw = raw | dict.fromkeys(FIGURES_OF_OPEN) | {"snapped": False}
-    rule = venue_rule(raw["venue"], raw["kind"], None if as_of is None else day_of(as_of))
-    state, was, reason = _state(raw)
+    return build_rows([raw], as_of=as_of)[0]
+
+
+def build_rows(raws: Sequence[dict[str, Any]], *, as_of: datetime | None = None) -> list[PositionRow]:
+    """From database rows, floats and all, to what is shown."""
+    given = [_without_figures(raw) if raw["closed_at"] is not None else raw for raw in raws]
+    shown = [_shown(raw) for raw in given]
+    day = None if as_of is None else day_of(as_of)
+    odds = odds_fields(given, shown)
+    return [_build(*each, day) for each in zip(given, shown, odds, strict=True)]
+
+
+def _without_figures(raw: dict[str, Any]) -> dict[str, Any]:
+    return raw | dict.fromkeys(FIGURES_OF_OPEN) | {"snapped": False}
+
+
+def _build(raw: dict[str, Any], shown: Shown, odds: dict[str, Any], day: date | None) -> PositionRow:
+    rule = venue_rule(raw["venue"], raw["kind"], day)
     return PositionRow(
         **{name: raw[name] for name in SHARED if name != "snapped"},
         snapped=bool(raw["snapped"]),
         **_figures(raw, rule),
+        **sigma_fields(raw, shown),
+        **odds,
         venue_name=venue_name(raw["venue"], rule),
         quantity=trim(raw["quantity"]),  # type: ignore[arg-type]
         contract_size=trim(raw["contract_size"]),  # type: ignore[arg-type]
@@ -226,9 +288,9 @@ def build_row(raw: dict[str, Any], *, as_of: datetime | None = None) -> Position
         leverage=trim(raw["leverage"]),
         stop_price=trim(raw["stop_price"]),
         stop_behind_liquidation=_stop_is_behind(raw),
-        state=state,
-        was=was,
-        reason=reason,
+        state=shown.state,
+        was=shown.was,
+        reason=shown.reason,
         mark_at=raw["priced_at"],
     )
 

@@ -12,10 +12,12 @@ from django.db import connection
 from margin.engine.types import Figures
 from margin.selectors.past import Held, PastBook, read_past_book
 
-# p position, r its risk, c client, f portfolio, a account, i instrument, now.at the moment.
+# p position, r its risk, c client, f portfolio, a account, i instrument, now.at the moment. What was computed before
+# now.levels_at was graded by levels that hold no longer; what is computed of a past moment is graded by those of then.
 # Every position is there whatever became of its risk: a missing row is "not computed yet", never a shorter list.
 RISKS_NOW = """
-    portfolios_position p CROSS JOIN (SELECT now() AS at) now
+    portfolios_position p
+    CROSS JOIN (SELECT now() AS at, (SELECT max(recorded_at) FROM margin_risklevels) AS levels_at) now
     LEFT JOIN (SELECT *, false AS snapped FROM margin_riskstate) r ON r.firm_id = p.firm_id AND r.id = p.id
 """
 POSITIONS_NOW = f"""
@@ -78,7 +80,7 @@ RISKS_THEN = f"""
         q.external_id, q.side, {", ".join(f"n.{name}" for name in FOLDED)}) p
     CROSS JOIN LATERAL (SELECT n.version AS position_version, %(as_of)s::timestamptz AS computed_at,
         {", ".join(f"n.{name}" for name in RISK)}) r
-    CROSS JOIN (SELECT %(as_of)s::timestamptz AS at) now
+    CROSS JOIN (SELECT %(as_of)s::timestamptz AS at, NULL::timestamptz AS levels_at) now
 """
 POSITIONS_THEN = f"""
     {RISKS_THEN}

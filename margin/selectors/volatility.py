@@ -1,21 +1,115 @@
 """What is known of how much the mark of an instrument moves in a day."""
 
 from collections.abc import Collection
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import connection
 
-AS_OF = """
-SELECT wanted.instrument_id, newest.daily_volatility
+from advisors.selectors.past import wait_for_moment
+from margin.engine.volatility import MINIMUM_DAYS, annualise
+
+# Marks that ended longer ago say nothing of today any more.
+AGE_LIMIT = timedelta(days=3)
+# The newest of an instrument that had been computed by a moment, unknown once the marks behind it are too old. Every
+# reader joins this text, so that all mean the same.
+KNOWN = f"""LEFT JOIN LATERAL (
+    SELECT CASE WHEN until_at > {{at}} - interval '{AGE_LIMIT.days} days' THEN daily_volatility END AS daily_volatility
+    FROM margin_volatility WHERE instrument_id = {{instrument}} AND computed_at <= {{at}}
+    ORDER BY computed_at DESC LIMIT 1) v ON true"""
+AS_OF = f"""
+SELECT wanted.instrument_id, v.daily_volatility
 FROM unnest(%(instruments)s::bigint[]) AS wanted (instrument_id)
-CROSS JOIN LATERAL (SELECT daily_volatility FROM margin_volatility
-    WHERE instrument_id = wanted.instrument_id AND computed_at <= %(as_of)s
-    ORDER BY computed_at DESC LIMIT 1) newest
+{KNOWN.format(instrument="wanted.instrument_id", at="%(as_of)s::timestamptz")}
+WHERE v.daily_volatility IS NOT NULL
+"""
+MEASURED = """
+SELECT now.at, v.until_at, v.computed_at, v.model_version, v.days, v.daily_volatility, v.close_close, v.ewma,
+    v.parkinson, v.garman_klass, v.rogers_satchell, v.yang_zhang, v.average_true_range_ratio
+FROM (SELECT coalesce(%(as_of)s::timestamptz, clock_timestamp()) AS at) now
+LEFT JOIN LATERAL (SELECT v.* FROM margin_volatility v JOIN portfolios_instrument i ON i.id = v.instrument_id
+    WHERE i.venue = %(venue)s AND i.symbol = %(symbol)s AND v.computed_at <= now.at
+    ORDER BY v.computed_at DESC LIMIT 1) v ON true
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The newest measurement; a reason is given exactly where it may not be used, and the volatility is then None.
+
+    Estimators are standard deviations of the log of the mark over a day; the range is a share of the mark.
+    """
+
+    daily_volatility: float | None
+    annual_volatility: float | None
+    close_close: float | None
+    ewma: float | None
+    parkinson: float | None
+    garman_klass: float | None
+    rogers_satchell: float | None
+    yang_zhang: float | None
+    average_true_range_ratio: float | None
+    days: int
+    model_version: str
+    # The end of the last hour of marks taken in, and how long ago that was.
+    until_at: datetime | None
+    computed_at: datetime | None
+    age_seconds: float | None
+    reason: str | None
+
+
+NOT_YET = f"not measured yet: that takes {MINIMUM_DAYS} days of marks or of the venue's own candles"
+TOO_OLD = f"the marks it was measured from ended more than {AGE_LIMIT.days} days ago"
+NOTHING = Measured(
+    daily_volatility=None,
+    annual_volatility=None,
+    close_close=None,
+    ewma=None,
+    parkinson=None,
+    garman_klass=None,
+    rogers_satchell=None,
+    yang_zhang=None,
+    average_true_range_ratio=None,
+    days=0,
+    model_version="",
+    until_at=None,
+    computed_at=None,
+    age_seconds=None,
+    reason=NOT_YET,
+)
+
+
 def volatility_as_of(instrument_ids: Collection[int], as_of: datetime) -> dict[int, float]:
-    """The newest that had been computed by a moment; an instrument without one is not in the answer."""
+    """What positions were measured with at a moment; an instrument without one is not in the answer."""
     with connection.cursor() as cursor:
         cursor.execute(AS_OF, {"instruments": sorted(set(instrument_ids)), "as_of": as_of})
         return dict(cursor.fetchall())
+
+
+def get_volatility(venue: str, symbol: str, *, as_of: datetime | None = None) -> Measured:
+    """The newest measurement of an instrument, now or as it was known at a moment."""
+    wait_for_moment(as_of)
+    with connection.cursor() as cursor:
+        cursor.execute(MEASURED, {"venue": venue, "symbol": symbol, "as_of": as_of})
+        ((at, until_at, computed_at, version, days, daily, *estimators),) = cursor.fetchall()
+    if until_at is None:
+        return NOTHING
+    is_usable = until_at > at - AGE_LIMIT
+    close_close, ewma, parkinson, garman_klass, rogers_satchell, yang_zhang, true_range = estimators
+    return Measured(
+        daily_volatility=daily if is_usable else None,
+        annual_volatility=annualise(daily) if is_usable else None,
+        close_close=close_close,
+        ewma=ewma,
+        parkinson=parkinson,
+        garman_klass=garman_klass,
+        rogers_satchell=rogers_satchell,
+        yang_zhang=yang_zhang,
+        average_true_range_ratio=true_range,
+        days=days,
+        model_version=version,
+        until_at=until_at,
+        computed_at=computed_at,
+        age_seconds=(at - until_at).total_seconds(),
+        reason=None if is_usable else TOO_OLD,
+    )

@@ -1,6 +1,7 @@
 """recompute --check: every risk state computed again from the mark it names, compared bit by bit; writes nothing."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,13 @@ from config.db.arrays import open_array_cursor
 from margin.engine.figures import compute_figures
 from margin.engine.reasons import Reason
 from margin.engine.rules import RULES
-from margin.engine.states import UNKNOWN
+from margin.engine.states import DEFAULT_THRESHOLDS, UNKNOWN, Thresholds
+from margin.engine.types import Positions
 from margin.selectors.book import COLUMNS as POSITION_COLUMNS
 from margin.selectors.book import Book, UnreadableRows, fetch_arrays
+from margin.selectors.levels import list_thresholds
 from margin.selectors.market import Market, read_market
+from margin.selectors.volatility import KNOWN as KNOWN_VOLATILITY
 from margin.services.risk import COLUMNS as RISK_COLUMNS
 from margin.services.risk import figure_columns
 
@@ -39,6 +43,7 @@ CHECKED = (
     ("tick_price", ">f8", f"coalesce(t.price, {NAN})"),
     ("daily_volatility", ">f8", f"coalesce(r.daily_volatility, {NAN})"),
     ("known_volatility", ">f8", f"coalesce(v.daily_volatility, {NAN})"),
+    ("levels", ">i8", "(SELECT count(*) FROM margin_risklevels l WHERE l.recorded_at <= r.computed_at)"),
     ("changed_seconds", ">f8", SECONDS.format("now() - coalesce(e.recorded_at, p.opened_at)")),
     ("computed_seconds", ">f8", f"coalesce({SECONDS.format('now() - r.computed_at')}, 0)"),
     (
@@ -64,9 +69,7 @@ LEFT JOIN margin_markprice m ON m.instrument_id = p.instrument_id
 LEFT JOIN LATERAL {LAST_EVENT} e ON true
 LEFT JOIN LATERAL (SELECT price::float8, received_at FROM margin_marktick
     WHERE instrument_id = p.instrument_id AND source_at = r.priced_at AND sequence = r.mark_sequence LIMIT 1) t ON true
-LEFT JOIN LATERAL (SELECT daily_volatility FROM margin_volatility
-    WHERE instrument_id = p.instrument_id AND computed_at <= r.computed_at
-    ORDER BY computed_at DESC LIMIT 1) v ON true
+{KNOWN_VOLATILITY.format(instrument="p.instrument_id", at="r.computed_at")}
 WHERE p.closed_at IS NULL AND NOT {HELD}
 """  # noqa: S608  # put together from constants of the module
 EXTRA = f"""
@@ -151,26 +154,40 @@ def _check_firm(firm_id: int, market: Market, limits: Limits, report: CheckRepor
     report.add(
         "knows what came after its moment", firm_id, position[is_current & (found["ahead_seconds"] > 0)]
     )
-    for name, same in _compare(found, market).items():
+    for name, same in _compare(found, market, [DEFAULT_THRESHOLDS, *list_thresholds()]).items():
         report.add(f"{name} differs", firm_id, position[is_current & ~same])
 
 
-def _compare(found: dict[str, NDArray[Any]], market: Market) -> dict[str, NDArray[np.bool_]]:
-    """Column by column, whether the stored value is what the tick named in the row gives."""
+def _compare(
+    found: dict[str, NDArray[Any]], market: Market, levels: Sequence[Thresholds]
+) -> dict[str, NDArray[np.bool_]]:
+    """Column by column, whether the stored value is what the tick named in the row gives by the levels of then."""
     columns: dict[str, Any] = {name: found[name] for name, _, _ in POSITION_COLUMNS}
     book = Book(**columns | {"side": found["side"].astype(np.int8)})
     place = market.find(book.instrument_id)
     positions = book.positions(market, place, found["tick_price"], found["known_volatility"])
-    figures = compute_figures(positions, market.tiers, RULES)
-    names = [name for name, _ in RISK_COLUMNS]
-    expected = dict(zip(names[names.index("state") :], figure_columns(figures), strict=True))
+    expected = _expect(positions, market, levels, found["levels"])
     same = {
         "client_id": found["row_client_id"] == book.client_id,
         "mark_price": _is_same(found["mark_price"], found["tick_price"]),
         "daily_volatility": _is_same(found["daily_volatility"], found["known_volatility"]),
         "mark_sequence": (found["priced"] == 1) == ~np.isnan(found["tick_price"]),
     }
-    return same | {name: _is_same(found[name], np.ma.getdata(column)) for name, column in expected.items()}
+    return same | {name: _is_same(found[name], column) for name, column in expected.items()}
+
+
+def _expect(
+    positions: Positions, market: Market, levels: Sequence[Thresholds], in_force: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    """The columns from state on; in_force is the place of each row's levels among those of its firm."""
+    names = [name for name, _ in RISK_COLUMNS]
+    columns: dict[str, NDArray[Any]] = {}
+    for place in np.unique(in_force).tolist():
+        figures = figure_columns(compute_figures(positions, market.tiers, RULES, levels[place]))
+        for name, column in zip(names[names.index("state") :], figures, strict=True):
+            graded = np.ma.getdata(column)
+            columns[name] = np.where(in_force == place, graded, columns.get(name, graded))
+    return columns
 
 
 def _is_same(stored: NDArray[Any], computed: NDArray[Any]) -> NDArray[np.bool_]:

@@ -110,17 +110,15 @@ class Batch:
     refused: list[tuple[Any, datetime, str]] = field(default_factory=list)
 
 
-def payment_of(*, kind: str, side: str, size: Decimal, rate: Decimal, mark_price: Decimal) -> Decimal | None:
-    """What the position pays, in the settlement asset; below zero it receives. None for kinds we cannot value.
+def payment_of(*, kind: str, side: str, size: Decimal, rate: Decimal, mark_price: Decimal) -> Decimal:
+    """What the position pays, in the settlement asset; below zero it receives.
 
-    s · rate · value at the mark (margin.md §3): linear q·P, inverse N/P; half-even at the eighteenth decimal.
+    s · rate · value at the mark: linear and quanto q·P, inverse N/P; half-even at the eighteenth decimal.
     """
     signed = EXACT.multiply(rate if side == "long" else -rate, size)
-    if kind == "linear":
-        return EXACT.multiply(signed, mark_price).quantize(STEP, context=EXACT)
     if kind == "inverse":
         return EXACT.divide(signed, mark_price).quantize(STEP, context=EXACT)
-    return None
+    return EXACT.multiply(signed, mark_price).quantize(STEP, context=EXACT)
 
 
 def book_funding() -> int:
@@ -204,11 +202,7 @@ def _plan(dues: list[Due]) -> Batch:
 def _add(batch: Batch, due: Due, held: Held, quantity: Decimal) -> None:
     size = EXACT.multiply(quantity, due.contract_size)
     amount = payment_of(kind=due.kind, side=held.side, size=size, rate=due.rate, mark_price=due.mark_price)
-    if amount is None:
-        batch.refused.append(
-            (held.public_id, due.paid_at, f"Funding of {due.kind} contracts is not computed.")
-        )
-    elif amount:
+    if amount:
         batch.payments.append((due, held))
         batch.news.append(
             NewEvent(

@@ -15,7 +15,7 @@ from margin.engine.initial import initial_margin
 from margin.engine.reasons import describe_reason
 from margin.engine.rules import RULES, UnknownRule, rule_index
 from margin.engine.tiers import TierError, build_tiers
-from margin.engine.types import INVERSE, LINEAR, LONG, SHORT, Figures, Tiers, pack_positions
+from margin.engine.types import KINDS, LONG, SHORT, Figures, Tiers, pack_positions
 from margin.selectors.ladders import ladder_of_instrument
 from margin.selectors.rows import COIN_STEP, MONEY_STEP, STABLE_ASSETS, WIDE
 from portfolios.fold import EventRefused, WalletEmptied
@@ -31,7 +31,6 @@ NOW_WITHIN = timedelta(minutes=5)
 LEAST_OF_VALUE = {"hyperliquid": 0.1}
 # Where the wallet alone, without profit, must cover maintenance: see largest_removal().
 WALLET_COVERS_MAINTENANCE = frozenset({"binance_usdm", "binance_coinm"})
-KINDS = {"linear": LINEAR, "inverse": INVERSE}
 BACK_DATE = "If the venue let it go, give the time at which it did."
 COLUMNS = (
     *("side", "quantity", "entry_price", "isolated_wallet", "leverage", "version", "closed_at"),

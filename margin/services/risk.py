@@ -79,12 +79,12 @@ class RiskRows:
 
 
 def compute_rows(book: Book, market: Market) -> RiskRows:
-    """What is known of each position at the marks of the market."""
+    """What is known of each position at the marks of the market, graded by the firm's own levels."""
     place = market.find(book.instrument_id)
     mark_price = market.mark_price[place]
     volatility = market.daily_volatility[place]
     positions = book.positions(market, place, mark_price, volatility)
-    figures = compute_figures(positions, market.tiers, RULES)
+    figures = compute_figures(positions, market.tiers, RULES, book.thresholds)
     sequence = market.mark_sequence[place]
     unpriced = np.isnan(mark_price)
     return RiskRows(

@@ -1,32 +1,47 @@
-"""Margin tiers: checked by the engine, dated, and never changed once they were in force."""
+"""Margin tables recorded: dated, checked, and never changed; what follows holds, what was known before stays known."""
 
 import csv
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 
 from django.db import connection, transaction
+from django.utils import timezone
 
-from margin.engine.tiers import Ladder, TierError, TierRow, check_ladder, read_tier_rows
+from margin.engine.rules import RULES
 from margin.models import Tier
+from margin.selectors.ladders import day_of
+from margin.selectors.tier_versions import (
+    TableKey,
+    TierDelta,
+    TierVersion,
+    compare_rows,
+    holding,
+    is_same,
+    read_versions,
+)
+from margin.services.tier_files import (
+    TierFileRefused,
+    TierProblem,
+    TierTable,
+    read_tier_lines,
+    read_tier_tables,
+)
+from portfolios.models import Instrument
 
 SHIPPED = tuple(
     Path(__file__).resolve().parent.parent / "data" / name
-    for name in ("leverage_tiers.csv", "leverage_tiers_older.csv")
+    for name in ("leverage_tiers.csv", "leverage_tiers_older.csv", "leverage_tiers_venues.csv")
 )
 # The date of the file version most shipped rows come from. Rows of a dated label hold from that date on.
 SHIPPED_FROM = date(2025, 7, 10)
-LABEL_DATE = re.compile(r"_(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
-# The lock under which marks are taken in: a moment of the market is read when nobody is at it.
-RECORDING = "SELECT pg_advisory_xact_lock_shared(7308, 0), clock_timestamp()"
-LARGEST, DECIMALS = Decimal(10) ** 20, 18
-
-
-class TiersConflict(TierError):
-    """Other tiers are already in force from the same day; a correction needs a later one."""
+# One file after the other, so that versions count up in the order in which they are dated. The second is the lock
+# under which marks are taken in: a moment of the market is read when nobody is at it.
+RECORDING = """
+SELECT pg_advisory_xact_lock(7308, 1), pg_advisory_xact_lock_shared(7308, 0), clock_timestamp()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,25 @@ class TiersLoaded:
 
     added: int
     unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class TierChange:
+    """A table that was recorded: from when it holds, what held there before, and every tier of the two."""
+
+    label: str
+    symbol: str
+    effective_from: date
+    is_announced: bool
+    before: TierVersion | None
+    deltas: tuple[TierDelta, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TiersTaken:
+    changes: tuple[TierChange, ...]
+    unchanged: int
+    warnings: tuple[TierProblem, ...]
 
 
 def read_shipped_tiers() -> list[dict[str, str]]:
@@ -46,82 +80,140 @@ def read_shipped_tiers() -> list[dict[str, str]]:
 
 
 def load_tiers(rows: Iterable[Mapping[str, str]], *, effective_from: date = SHIPPED_FROM) -> TiersLoaded:
-    """Put the ladders of a tier CSV into the table, all or none; loading a file twice changes nothing."""
-    ladders = [check_ladder(ladder) for ladder in read_tier_rows(rows).values()]
-    for ladder in ladders:
-        for row in ladder.rows:
-            _check_storable(ladder, row)
+    """Record shipped tables, all or none. What was once recorded for its date is not recorded again.
+
+    So loading twice changes nothing, and a table that was corrected since stays as it was corrected.
+    """
+    tables = read_tier_tables(enumerate(rows, start=2), effective_from=effective_from)
     with transaction.atomic():
         now = _date_recording()
-        stored = _read_stored()
-        added = [ladder for ladder in ladders if not _is_stored(ladder, stored, effective_from)]
-        Tier.objects.bulk_create(
-            Tier(
-                label=ladder.label,
-                symbol=ladder.symbol,
-                effective_from=_first_day(ladder, effective_from),
-                tier=row.tier,
-                floor=row.floor,
-                cap=row.cap,
-                maintenance_rate=row.rate,
-                maintenance_amount=row.amount,
-                max_leverage=row.max_leverage,
-                source=row.source,
-                recorded_at=now,
+        known = read_versions(_keys(tables))
+        added = [table for table in tables if not _was_recorded(table, known[_key(table)])]
+        _record(added, now)
+    return TiersLoaded(added=len(added), unchanged=len(tables) - len(added))
+
+
+def ingest_tier_file(
+    lines: Iterable[str], *, effective_from: date | None, is_announced: bool = False, dry_run: bool = False
+) -> TiersTaken:
+    """Record the tables of a CSV file, all or none; one that says what holds from its date on adds nothing.
+
+    A table of a date that has one is a correction: from now on it holds, and what was known until now stays known.
+    """
+    tables = read_tier_lines(lines, effective_from=effective_from)
+    _check_dates(tables, effective_from, is_announced=is_announced)
+    with transaction.atomic():
+        now = _date_recording()
+        changes, news = [], []
+        known = read_versions(_keys(tables))
+        for table in sorted(tables, key=attrgetter("effective_from")):
+            versions = known[_key(table)]
+            former = holding(versions, table.effective_from)
+            if former is None or not is_same(table.ladder, former.ladder):
+                changes.append(_change(table, former, now))
+                news.append(table)
+                versions.append(_version(table, len(versions) + 1, now))
+        if not dry_run:
+            _record(news, now)
+    return TiersTaken(tuple(changes), len(tables) - len(news), tuple(_warn(tables)))
+
+
+def _check_dates(tables: Sequence[TierTable], given: date | None, *, is_announced: bool) -> None:
+    """A slip of the year would otherwise hide a table until it takes force, or put one in force at once."""
+    today = day_of(timezone.now())
+    problems = []
+    for table in tables:
+        since = table.effective_from
+        if given is not None and since != given:
+            problems.append(_problem(table, f"the label itself says that it holds from {since}"))
+        elif since > today and not is_announced:
+            problems.append(
+                _problem(
+                    table, f"{since} is still to come: only a table that is announced (--announced) may be"
+                )
             )
-            for ladder in added
-            for row in ladder.rows
-        )
-    return TiersLoaded(added=len(added), unchanged=len(ladders) - len(added))
+        elif since <= today and is_announced:
+            problems.append(
+                _problem(table, f"{since} is not to come: a table of that day is in force, not announced")
+            )
+    if problems:
+        raise TierFileRefused(problems)
+
+
+def _problem(table: TierTable, reason: str) -> TierProblem:
+    return TierProblem(table.line, table.ladder.label, table.ladder.symbol, "effective_from", reason)
 
 
 def _date_recording() -> datetime:
     """Now, by the database's clock; who waits to read this moment waits until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(RECORDING)
-        at: datetime = cursor.fetchone()[1]
+        at: datetime = cursor.fetchone()[2]
     return at
 
 
-def _first_day(ladder: Ladder, effective_from: date) -> date:
-    """A label that ends in a date, such as binance_usdm_2024-10-24, says itself since when it holds."""
-    found = LABEL_DATE.search(ladder.label)
-    return date(*(int(part or 1) for part in found.groups())) if found else effective_from
+def _key(table: TierTable) -> TableKey:
+    return table.ladder.label, table.ladder.symbol
 
 
-def _check_storable(ladder: Ladder, row: TierRow) -> None:
-    """NUMERIC(38,18) rounds silently and our columns are as wide as they are: refuse what would not fit."""
-    for name in ("floor", "cap", "rate", "amount", "max_leverage"):
-        value: Decimal | None = getattr(row, name)
-        if value is not None and (
-            abs(value) >= LARGEST or -int(value.normalize().as_tuple().exponent) > DECIMALS
-        ):
-            raise TierError(f"{ladder.name_row(row)}: {name} {value} does not fit")
-    if len(ladder.label) > 32 or len(ladder.symbol) > 40 or len(row.source) > 300:
-        raise TierError(f"{ladder.name_row(row)}: label, symbol or source is too long")
+def _keys(tables: Iterable[TierTable]) -> set[TableKey]:
+    return {_key(table) for table in tables}
 
 
-Stored = dict[tuple[str, str, date], dict[int, tuple[Decimal | None, ...]]]
+def _version(table: TierTable, number: int, at: datetime) -> TierVersion:
+    return TierVersion(
+        number=number, effective_from=table.effective_from, recorded_at=at, ladder=table.ladder
+    )
 
 
-def _read_stored() -> Stored:
-    stored: Stored = {}
-    columns = ("label", "symbol", "effective_from", "tier")
-    figures = ("floor", "cap", "maintenance_rate", "maintenance_amount", "max_leverage")
-    for label, symbol, since, tier, *values in Tier.objects.values_list(*columns, *figures):
-        stored.setdefault((label, symbol, since), {})[tier] = tuple(values)
-    return stored
+def _was_recorded(table: TierTable, known: Iterable[TierVersion]) -> bool:
+    return any(
+        version.effective_from == table.effective_from and is_same(table.ladder, version.ladder)
+        for version in known
+    )
 
 
-def _is_stored(ladder: Ladder, stored: Stored, effective_from: date) -> bool:
-    since = _first_day(ladder, effective_from)
-    there = stored.get((ladder.label, ladder.symbol, since))
-    if there is None:
-        return False
-    given = {row.tier: (row.floor, row.cap, row.rate, row.amount, row.max_leverage) for row in ladder.rows}
-    for row in ladder.rows:
-        if there.get(row.tier) != given[row.tier]:
-            raise TiersConflict(f"{ladder.name_row(row)}: other figures are stored from {since} on")
-    if len(there) > len(given):
-        raise TiersConflict(f"{ladder.label} {ladder.symbol}: more tiers are stored from {since} on")
-    return True
+def _record(tables: Iterable[TierTable], at: datetime) -> None:
+    Tier.objects.bulk_create(
+        Tier(
+            label=table.ladder.label,
+            symbol=table.ladder.symbol,
+            effective_from=table.effective_from,
+            tier=row.tier,
+            floor=row.floor,
+            cap=row.cap,
+            maintenance_rate=row.rate,
+            maintenance_amount=row.amount,
+            max_leverage=row.max_leverage,
+            rate_slope=row.slope,
+            source=row.source,
+            recorded_at=at,
+        )
+        for table in tables
+        for row in table.ladder.rows
+    )
+
+
+def _change(table: TierTable, former: TierVersion | None, now: datetime) -> TierChange:
+    return TierChange(
+        label=table.ladder.label,
+        symbol=table.ladder.symbol,
+        effective_from=table.effective_from,
+        is_announced=table.effective_from > day_of(now),
+        before=former,
+        deltas=tuple(compare_rows(former.rows if former else (), table.ladder.rows)),
+    )
+
+
+def _warn(tables: Sequence[TierTable]) -> Iterable[TierProblem]:
+    """What is recorded all the same: a table that no instrument names, or whose label no venue's rule reads."""
+    named = set(Instrument.objects.values_list("tier_label", "tier_symbol"))
+    ruled = {rule.tier_label for rule in RULES}
+    for table in tables:
+        label, symbol = _key(table)
+        if not any(label == known or label.startswith(known + "_") for known in ruled):
+            yield TierProblem(
+                table.line, label, symbol, "venue", "no venue's rule reads a table of this label"
+            )
+        elif (label, symbol) not in named:
+            yield TierProblem(table.line, label, symbol, "symbol", "no instrument uses this table")

@@ -1,21 +1,19 @@
 """Filters that write numbers as a person reads them: groups, a true minus, units, and a reason where there is none."""
 
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from math import isfinite, isinf
 
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from margin.selectors.rows import STABLE_ASSETS
+from margin.selectors.rows import STABLE_ASSETS, PositionRow
 
 register = template.Library()
 Number = Decimal | float | int
 MINUS = "−"
 # NUMERIC(38,18) holds more digits than Decimal's own context, and nothing may be lost or refused on the way to a page.
 WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
-# The distance ruler is 112 wide and ends at 15 %; a marker stays inside it.
-RULER_WIDTH, RULER_END_RATIO, RULER_EDGE = 112.0, 0.15, 5.0
 
 
 def _as_decimal(value: Number | None) -> Decimal | None:
@@ -96,6 +94,19 @@ def exact(value: Decimal | None, tick: Decimal | None = None) -> str | SafeStrin
 
 
 @register.filter
+def liquidation(row: PositionRow) -> str | SafeString:
+    """A liquidation price among many: to the decimals of its tick, towards the mark, with every digit beside it."""
+    if row.liquidation_price is None:
+        return ""
+    step = Decimal(1).scaleb(-_tick_decimals(row.tick_size))
+    rounding = ROUND_CEILING if row.side == "long" else ROUND_FLOOR
+    shown = row.liquidation_price.quantize(step, rounding=rounding, context=WIDE)
+    return format_html(
+        '<span title="{}">{}</span>', exact(row.liquidation_price), _grouped(shown, _decimals(step))
+    )
+
+
+@register.filter
 def percent(value: Number | None, decimals: int = 1) -> str:
     """A percentage without its sign: the unit stands in the header or beside it."""
     if isinstance(value, float) and isinf(value):
@@ -112,6 +123,15 @@ def ratio_percent(value: Number | None, decimals: int = 1) -> str:
     if value is None:
         return ""
     return percent(value * 100, decimals)
+
+
+@register.filter
+def venue_percent(value: Number | None) -> str:
+    """A venue's own ratio in per cent: it may be thousands, and then its decimals say nothing."""
+    if value is None or not isfinite(value):
+        return percent(value)
+    number = _as_decimal(value * 100)
+    return "" if number is None else _grouped(number, 1 if abs(number) < 100 else 0)
 
 
 @register.filter
@@ -151,11 +171,3 @@ def plain(value: Number | None) -> str:
     if number is None:
         return ""
     return _grouped(number, _decimals(number.normalize(WIDE)))
-
-
-@register.filter
-def ruler_x(value: Number | None) -> str:
-    """Where the marker of a distance stands on the ruler."""
-    number = _as_decimal(value)
-    place = RULER_WIDTH if number is None else float(number) / RULER_END_RATIO * RULER_WIDTH
-    return f"{min(max(place, RULER_EDGE), RULER_WIDTH - RULER_EDGE) - RULER_EDGE:.1f}"

@@ -14,6 +14,7 @@ from advisors.roles import Permission, Role
 from advisors.selectors import ClientNotFound, get_client, list_assignments, list_terms_in_force
 from margin.engine.states import describe_states
 from margin.selectors import overview
+from margin.selectors.levels import read_levels
 from margin.selectors.limits import check_limits
 from margin.selectors.positions import (
     PositionFilter,
@@ -76,12 +77,14 @@ def _client_context(public_id: UUID, moment: datetime | None) -> dict[str, Any]:
 
 def _rows_context(chosen: PositionFilter, moment: datetime | None) -> dict[str, Any]:
     found = list_positions(chosen, limit=PAGE_ROWS, as_of=moment)
+    levels = read_levels(as_of=moment).thresholds
     return {
         "rows": found.rows,
         "totals": overview.total_rows(found.rows) if found.rows else None,
         "more": bool(found.next_cursor),
         "run_id": overview.get_last_run().run_id,
-        "meaning": describe_states(),
+        "levels": levels,
+        "meaning": describe_states(levels),
     }
 
 

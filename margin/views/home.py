@@ -15,6 +15,7 @@ from margin.charts import ladder_figure, risk_map_figure
 from margin.engine.states import describe_states
 from margin.selectors import overview
 from margin.selectors.ladder import get_book_standing
+from margin.selectors.levels import read_levels
 from margin.selectors.positions import (
     PositionFilter,
     list_positions,
@@ -46,13 +47,15 @@ def _home_context(request: HttpRequest) -> dict[str, Any]:
     moment = moment_of(request)
     summary = overview.get_summary(as_of=moment)
     needing = list_positions(PositionFilter(state_ranks=NEED_RANKS), limit=HOME_ROWS, as_of=moment)
+    levels = read_levels(as_of=moment).thresholds
     return {
         "summary": summary,
         "run_id": summary.run_id,
         "rows": needing.rows,
         "more": bool(needing.next_cursor),
         "worst": needing.rows[0] if needing.rows else None,
-        "meaning": describe_states(),
+        "levels": levels,
+        "meaning": describe_states(levels),
         "limit_seconds": settings.MARK_AGE_LIMIT.total_seconds(),
         "can_edit": may_edit(request),
     }
@@ -67,7 +70,9 @@ def home_ladder_figure(request: HttpRequest) -> HttpResponse:
 @require_GET
 @requires(Permission.VIEW_RISK)
 def home_map_figure(request: HttpRequest) -> HttpResponse:
-    return answer_figure(request, risk_map_figure(get_book_standing(as_of=moment_of(request))))
+    moment = moment_of(request)
+    levels = read_levels(as_of=moment).thresholds
+    return answer_figure(request, risk_map_figure(get_book_standing(as_of=moment), levels))
 
 
 @require_GET

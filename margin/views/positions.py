@@ -17,6 +17,8 @@ from margin.selectors import overview
 from margin.selectors.explain import explain_liquidation
 from margin.selectors.funding import get_funding
 from margin.selectors.history import get_history
+from margin.selectors.levels import read_levels
+from margin.selectors.partial import get_partial_ladder
 from margin.selectors.positions import (
     BadCursor,
     PositionNotFound,
@@ -24,6 +26,7 @@ from margin.selectors.positions import (
     list_positions,
 )
 from margin.selectors.rows import PositionRow
+from margin.selectors.volatility import get_volatility
 from margin.views.parts import (
     PAGE_ROWS,
     TIMELINE_ROWS,
@@ -60,6 +63,7 @@ def _positions_context(request: HttpRequest) -> dict[str, Any]:
         found = list_positions(form.chosen(), limit=PAGE_ROWS, cursor=cursor, as_of=moment)
     except BadCursor as error:
         raise Http404 from error
+    levels = read_levels(as_of=moment).thresholds
     return {
         "form": form,
         "filtered": form.is_filtered,
@@ -68,7 +72,8 @@ def _positions_context(request: HttpRequest) -> dict[str, Any]:
         "next_cursor": found.next_cursor,
         "show_client": True,
         "run_id": overview.get_last_run().run_id,
-        "meaning": describe_states(),
+        "levels": levels,
+        "meaning": describe_states(levels),
     }
 
 
@@ -90,16 +95,20 @@ def position_live(request: HttpRequest, public_id: UUID) -> HttpResponse:
 def _position_context(request: HttpRequest, public_id: UUID) -> dict[str, Any]:
     moment = moment_of(request)
     row = _position_or_404(request, public_id)
+    levels = read_levels(as_of=moment).thresholds
     return {
         "row": row,
         "run_id": overview.get_last_run().run_id,
         "explain": explain_liquidation(row, as_of=moment),
+        "partial": get_partial_ladder(row, as_of=moment),
+        "volatility": get_volatility(row.venue, row.symbol, as_of=moment),
         "events": list_events(row.id, as_of=moment, latest=TIMELINE_ROWS),
         "funding": get_funding(row, as_of=moment),
         "annotation": get_annotation(public_id, as_of=moment),
         "notes": list_notes(public_id, as_of=moment),
         "can_edit": may_edit(request),
-        "meaning": describe_states(),
+        "levels": levels,
+        "meaning": describe_states(levels),
     }
 
 
@@ -120,5 +129,6 @@ def position_price_figure(request: HttpRequest, public_id: UUID) -> HttpResponse
 @require_GET
 @requires(Permission.VIEW_RISK)
 def position_history_figure(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    row = _position_or_404(request, public_id)
-    return answer_figure(request, used_figure(row, get_history(row, as_of=moment_of(request))))
+    row, moment = _position_or_404(request, public_id), moment_of(request)
+    levels = read_levels(as_of=moment).thresholds
+    return answer_figure(request, used_figure(row, get_history(row, as_of=moment), levels))

@@ -65,11 +65,25 @@ def test_sweep_needs_a_superuser_and_says_so():
 
 def test_engine_is_measured_alone():
     out = StringIO()
-    call_command("benchmark", "engine", "--rows=20000", stdout=out)
+    call_command("benchmark", "engine", "--rows=20000", "--sample=300", stdout=out)
     found = figures(out.getvalue())
-    assert found["positions"] == "20,000"
+    assert found["positions"] == "20,000, each with a volatility"
     assert float(found["engine"].split()[0]) > 0
     assert int(found["peak, figures included"].split()[0]) > 0
+    assert found["Decimal twin"].endswith("on a sample of 300")
+    assert float(found["Decimal twin ÷ engine"]) > 0
+    assert float(found["furthest apart"].split()[0]) < 1e-12
+    assert found["furthest apart"].endswith("; 0 in another state")
+
+
+def test_odds_are_measured_against_a_plain_loop():
+    out = StringIO()
+    call_command("benchmark", "odds", "--rows=500", stdout=out)
+    found = figures(out.getvalue())
+    assert found["positions × horizons"] == "500 × 3 (1h, 1d, 7d)"
+    assert float(found["odds"].split()[0]) > 0
+    assert float(found["plain loop ÷ odds"]) > 0
+    assert float(found["plain loop ÷ with a drift"].split(",")[0]) > 0
 
 
 def test_unknown_benchmark_is_refused():

@@ -177,12 +177,12 @@ def test_whole_run_is_what_the_venues_would_do(feed, opened_at):
 
 
 def test_crash_books_liquidations_and_stops(feed, opened_at):
-    last = play_to(feed, moment(opened_at, 1500))
+    last = play_to(feed, moment(opened_at, 1800))
 
-    assert_whole(feed, last.run(SPEED), 1500)
+    assert_whole(feed, last.run(SPEED), 1800)
     kinds = Counter(event.kind for found in stored_events().values() for event in found)
-    assert kinds["liquidated"] == 2
-    assert kinds["closed"] == 4
+    assert kinds["liquidated"] == 3
+    assert kinds["closed"] == 9
 
 
 def test_run_ends_with_every_position_closed(worker, opened_at, tmp_path):

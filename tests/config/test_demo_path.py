@@ -7,10 +7,12 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from config.demo import path
+from config.demo.before import BEFORE_FILE
 from config.demo.market import demo_instruments
 from config.demo.path import Run, Tick
 
@@ -41,15 +43,18 @@ def readme() -> str:
 
 
 def test_file_is_the_one_its_readme_describes(readme: str) -> None:
-    packed = path.BARS_FILE.read_bytes()
-
     digests = re.findall(r"\b[0-9a-f]{64}\b", readme)
 
-    assert digests == [hashlib.sha256(data).hexdigest() for data in (packed, gzip.decompress(packed))]
+    assert digests == [
+        hashlib.sha256(data).hexdigest()
+        for packed in (path.BARS_FILE.read_bytes(), BEFORE_FILE.read_bytes())
+        for data in (packed, gzip.decompress(packed))
+    ]
 
 
-def test_file_header_carries_no_time_and_no_name() -> None:
-    header = path.BARS_FILE.read_bytes()[:10]
+@pytest.mark.parametrize("file", [path.BARS_FILE, BEFORE_FILE])
+def test_file_header_carries_no_time_and_no_name(file: Path) -> None:
+    header = file.read_bytes()[:10]
 
     assert header[:3] == b"\x1f\x8b\x08"
     assert header[3] == 0

@@ -22,7 +22,7 @@ VARIABLES = tuple(
     f"SWEEP_{name}_SECONDS" for name in ("MARKS", "FUNDING", "RECOMPUTE", "EXPORT", "HOUSEKEEPING")
 )
 NEVER = dict.fromkeys(VARIABLES, "31536000")
-STAGES = ("take_in_marks", "book_funding", "recompute", "export", "housekeeping")
+STAGES = ("take_in_marks", "volatility", "book_funding", "recompute", "export", "housekeeping")
 
 
 @pytest.fixture

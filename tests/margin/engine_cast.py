@@ -59,8 +59,13 @@ def cap_of(row: TierRow) -> float:
     return float(row.cap or "inf")
 
 
+# What a row may leave out: not known then.
+OPTIONAL = ("leverage", "daily_volatility")
+
+
 def pack_rows(*rows: dict[str, Any]) -> Positions:
-    return pack_positions(**{name: [row[name] for row in rows] for name in POSITION})
+    given = {name: [row[name] for row in rows] for name in POSITION}
+    return pack_positions(**given, **{name: [row.get(name, np.nan) for row in rows] for name in OPTIONAL})
 
 
 def rule_like(

@@ -52,7 +52,7 @@ def rate(value: str = "0.0001", at: datetime = AT, mark: str | None = "50000", *
 
 def twin(kind: str, side: str, size: Decimal, paid: Decimal, mark: Decimal) -> Decimal:
     """s · rate · value, exactly, then half-even at the eighteenth decimal."""
-    value = Fraction(size) * Fraction(mark) if kind == "linear" else Fraction(size) / Fraction(mark)
+    value = Fraction(size) / Fraction(mark) if kind == "inverse" else Fraction(size) * Fraction(mark)
     exact = Fraction(paid) * value * (1 if side == "long" else -1) * 10**18
     return Decimal(f"{round(exact)}E-18")
 

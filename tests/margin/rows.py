@@ -40,6 +40,7 @@ HEALTHY: dict[str, Any] = {
     "reason": 0,
     "liquidation_reason": 0,
     "risk_version": 3,
+    "levels_at": None,
     "mark_price": 51000.0,
     "priced_at": AT,
     "computed_at": AT,
@@ -51,6 +52,9 @@ HEALTHY: dict[str, Any] = {
     "liquidation_price": 45180.72289156626,
     "bankruptcy_price": 45000.0,
     "distance_ratio": 0.114103,
+    # ln(51000 ÷ 45180.72…) ÷ 0.03
+    "distance_sigmas": 4.038504,
+    "daily_volatility": 0.03,
     "effective_leverage": 8.5,
     "max_loss": 10000.0,
     "mark_age_seconds": 2.0,

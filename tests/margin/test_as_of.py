@@ -117,12 +117,17 @@ def test_explanation_is_of_the_tiers_that_were_known(book: Book, superuser: Any)
     with acting(book.cast.ours, "advisor"):
         moment = timezone.now()
         row = get_position(book.positions["healthy"], as_of=moment)
-        assert explain_liquidation(row, as_of=moment) is not None
-        superuser.execute("UPDATE margin_tier SET recorded_at = clock_timestamp()")
+        before = explain_liquidation(row, as_of=moment)
+        assert before is not None
+        assert before.formula is not None
+        superuser.execute("UPDATE margin_tier SET recorded_at = now()")
         unknown = get_position(book.positions["healthy"], as_of=moment)
         assert (unknown.state, unknown.liquidation_price) == ("unknown", None)
-        assert explain_liquidation(row, as_of=moment) is None
-        assert explain_liquidation(row, as_of=timezone.now()) is not None
+        then, now = (explain_liquidation(row, as_of=at) for at in (moment, timezone.now()))
+        assert then is not None
+        assert "tier table" in then.missing
+        assert now is not None
+        assert now.formula is not None
 
 
 def test_correction_is_unknown_until_it_was_recorded(book: Book) -> None:

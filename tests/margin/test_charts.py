@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from margin.charts import ladder_figure, price_figure, risk_map_figure, used_figure
 from margin.charts.figure import LABEL_GAP_PX, Level, price_ticks, spread, time_axis
+from margin.engine.states import Thresholds
 from margin.selectors.history import Bar, HistoryEvent, PositionHistory
 from margin.selectors.ladder import BookStanding, Standing
 from margin.selectors.rows import build_row
@@ -117,49 +118,89 @@ def standing(**changes):
         "side": "long",
         "state": "danger",
         "distance_ratio": 0.04,
+        "distance_sigmas": None,
         "margin_dollars": 1000.0,
         "value_dollars": 10_000.0,
     }
     return Standing(**(made | changes))
 
 
+def book_of(*standings, **changes):
+    made: dict[str, Any] = {"without_figures": 0, "without_dollars": 0, "version": "v"}
+    return BookStanding(standings=list(standings), **(made | changes))
+
+
 def test_ladder_takes_longs_on_the_way_down_and_shorts_on_the_way_up():
-    book = BookStanding(
-        standings=[
-            standing(),
-            standing(side="short", distance_ratio=0.08, margin_dollars=300.0),
-            standing(distance_ratio=0.2, margin_dollars=5.0),
-            standing(distance_ratio=None, margin_dollars=70.0, state="ok"),
-        ],
+    book = book_of(
+        standing(),
+        standing(side="short", distance_ratio=0.08, margin_dollars=300.0),
+        standing(distance_ratio=0.2, margin_dollars=5.0),
+        standing(distance_ratio=None, margin_dollars=70.0, state="ok"),
         without_figures=2,
-        version="v",
+        without_dollars=1,
     )
     figure = ladder_figure(book)
     lost = dict(zip(figure.data[0]["x"], figure.data[0]["y"], strict=True))
     assert (lost[-30], lost[-20], lost[-19.75], lost[-4], lost[-3.75]) == (1005, 1005, 1000, 1000, 0)
     assert (lost[0], lost[7.75], lost[8], lost[30]) == (0, 0, 300, 300)
     assert figure.title == "A 10 % fall would take 1 k of 1.38 k USD; a 10 % rise would take 300"
-    assert "2 positions without figures are left out" in figure.caption
+    left_out = "Left out: 2 positions without figures, 1 position whose collateral has no dollar price."
+    assert left_out in figure.caption
 
 
 def test_risk_map_draws_each_position_with_a_distance_and_names_the_worst():
-    standings = [
+    book = book_of(
         standing(),
         standing(side="short", state="ok", distance_ratio=0.4),
         standing(distance_ratio=None),
-    ]
-    figure = risk_map_figure(BookStanding(standings=standings, without_figures=0, version="v"))
+    )
+    figure = risk_map_figure(book)
     assert sum(len(trace["x"]) for trace in figure.data) == 2
     assert figure.title == "Halvorsen Family Trust is closest: BTC long, 4.0 % with 1 k USD"
+    assert "In %, for no σ is measured yet." in figure.caption
     symbols = {trace["name"]: trace["marker"]["symbol"] for trace in figure.data}
     assert symbols == {"longs": ["diamond"], "shorts": ["circle-open"]}
 
 
+def test_risk_map_stands_in_sigmas_at_the_levels_of_the_firm():
+    levels = Thresholds(watch_sigmas=4.0, danger_sigmas=2.0, critical_sigmas=1.0)
+    book = book_of(
+        standing(distance_sigmas=1.7),
+        standing(side="short", state="ok", distance_ratio=0.4, distance_sigmas=5.5),
+    )
+    figure = risk_map_figure(book, levels)
+    assert {trace["name"]: trace["x"] for trace in figure.data} == {"longs": [1.7], "shorts": [5.5]}
+    assert [shape["x0"] for shape in figure.layout["shapes"]] == [1.0, 2.0, 4.0]
+    assert {"1", "2", "4"} <= set(figure.layout["xaxis"]["ticktext"])
+    assert figure.title == "Halvorsen Family Trust is closest: BTC long, 1.70 σ with 1 k USD"
+
+
+def test_risk_map_places_nobody_by_a_sigma_that_is_not_measured():
+    unmeasured = standing(client_name="Unmeasured", state="critical", distance_ratio=0.01)
+    figure = risk_map_figure(book_of(unmeasured, standing(distance_sigmas=1.7)))
+    assert [trace["x"] for trace in figure.data] == [[1.7], []]
+    assert figure.title == "Unmeasured is closest: BTC long, 1.0 % with 1 k USD"
+    assert "Without 1 whose σ is not measured" in figure.caption
+    assert figure.table["rows"][-1] == ["Unmeasured, BTC long", "1.00", "not measured", "1,000"]
+
+
+@given(
+    st.tuples(*[st.floats(min_value=0.01, max_value=99)] * 3).map(sorted),
+    st.floats(min_value=-5, max_value=1e9),
+)
+def test_risk_map_stays_on_its_axis_whatever_the_levels(levels, sigmas):
+    thresholds = Thresholds(critical_sigmas=levels[0], danger_sigmas=levels[1], watch_sigmas=levels[2])
+    figure = risk_map_figure(book_of(standing(distance_sigmas=sigmas)), thresholds)
+    low, high = (10**end for end in figure.layout["xaxis"]["range"])
+    assert low * 0.999 <= figure.data[0]["x"][0] <= high
+    ticks = figure.layout["xaxis"]["tickvals"]
+    assert ticks == sorted(set(ticks))
+
+
 def test_risk_map_names_a_client_whose_name_begins_with_a_comma():
-    book = BookStanding(standings=[standing(client_name=", Ltd")], without_figures=0, version="v")
+    book = book_of(standing(client_name=", Ltd"))
     assert ", Ltd BTC" in {note["text"] for note in risk_map_figure(book).layout["annotations"]}
 
 
 def test_risk_map_without_positions_says_so():
-    figure = risk_map_figure(BookStanding(standings=[], without_figures=0, version="v"))
-    assert figure.title == "No position has a distance to liquidation"
+    assert risk_map_figure(book_of()).title == "No position has a distance to liquidation"

@@ -196,7 +196,8 @@ def test_missing_mark_does_not_hide_missing_tiers():
         ({"wallet": math.nan}, Reason.NO_WALLET, {"value", "unrealised_pnl", "maintenance_margin"}),
         ({"size": 0.0}, Reason.NO_SIZE, set()),
         ({"size": math.nan}, Reason.NO_SIZE, set()),
-        ({"kind": QUANTO}, Reason.QUANTO, set()),
+        # The rule of the linear contract, and no other, is in force here.
+        ({"kind": QUANTO}, Reason.BAD_INPUT, set()),
         ({"size": -1.0}, Reason.BAD_INPUT, set()),
         ({"size": math.inf}, Reason.BAD_INPUT, set()),
         ({"wallet": math.inf}, Reason.BAD_INPUT, set()),

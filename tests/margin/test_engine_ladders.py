@@ -1,17 +1,12 @@
 """Figures as the ladder decides them: caps, gaps, samples, jumps, contracts."""
 
 import math
-from dataclasses import replace
-from decimal import Decimal
 
 import numpy as np
 import pytest
 
-from margin.engine.figures import compute_figures
 from margin.engine.reasons import Reason
-from margin.engine.rules import Basis
 from margin.engine.states import CRITICAL, UNKNOWN
-from margin.engine.tiers import pack_ladders
 from margin.engine.types import INVERSE, LONG, SHORT, Figures
 from tests.margin.engine_cast import (
     BTCUSDT,
@@ -23,8 +18,6 @@ from tests.margin.engine_cast import (
     column,
     figures_of,
     linear,
-    pack_rows,
-    rule_like,
 )
 
 COIN_SAMPLE = LADDERS["binance_coinm", "BTCUSD"]
@@ -109,16 +102,6 @@ def test_liquidation_beyond_a_complete_ladder_stays_in_its_last_tier():
     equity = cap_of(last) - size * (price - POSITION["mark_price"])
     assert size * price > cap_of(last)
     assert equity == pytest.approx(float(last.rate) * size * price - float(last.amount or 0), rel=1e-9)
-
-
-def test_jumping_value_ladder_is_refused_with_its_reason():
-    rows = tuple(replace(row, amount=Decimal(0)) for row in BTCUSDT.rows)
-    tiers = pack_ladders([replace(BTCUSDT, rows=rows)])
-    figures = compute_figures(pack_rows(POSITION), tiers, [rule_like()])
-    assert_unknown(figures, Reason.TIERS_JUMP)
-    # Valued at entry there is one tier and no jump.
-    figures = compute_figures(pack_rows(POSITION), tiers, [rule_like(basis=Basis.ENTRY)])
-    assert column(figures, "reason") == 0
 
 
 def test_contract_ladder_does_not_move_with_the_price():

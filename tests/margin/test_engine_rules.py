@@ -1,7 +1,7 @@
 """Venue rules as data, and how each venue shows its figures."""
 
 import math
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,26 +10,44 @@ from margin.engine.reasons import SENTENCES, Reason, describe_reason
 from margin.engine.rules import (
     RULES,
     Basis,
-    FeeBasis,
     UnknownRule,
     displayed_liquidation_price,
     rule_for,
     rule_index,
     venue_margin_ratio,
 )
-from margin.engine.types import INVERSE, LINEAR, LONG, SHORT
+from margin.engine.types import INVERSE, LINEAR, LONG, QUANTO, SHORT
 from tests.margin.engine_cast import LADDERS
 
-KEYS = [
-    ("binance_usdm", LINEAR),
-    ("binance_coinm", INVERSE),
-    ("bybit_linear", LINEAR),
-    ("bybit_inverse", INVERSE),
-    ("okx", LINEAR),
-    ("okx", INVERSE),
-    ("hyperliquid", LINEAR),
-    ("kraken_inverse", INVERSE),
-]
+BOTH = (LINEAR, INVERSE)
+# margin.md §1, each venue with the kinds of contract it lists.
+VENUES: dict[str, tuple[int, ...]] = {
+    "binance_usdm": (LINEAR,),
+    "binance_coinm": (INVERSE,),
+    "bybit_linear": (LINEAR,),
+    "bybit_inverse": (INVERSE,),
+    "okx": BOTH,
+    "bitmex": (LINEAR, INVERSE, QUANTO),
+    "kraken_inverse": (INVERSE,),
+    "kraken_linear": (LINEAR,),
+    "deribit": BOTH,
+    "hyperliquid": (LINEAR,),
+    "dydx_v4": (LINEAR,),
+    "gate": BOTH,
+    "bitget": BOTH,
+    "kucoin": BOTH,
+    "htx": BOTH,
+    "phemex": BOTH,
+    "coinex": BOTH,
+    "delta": (LINEAR,),
+    "mexc": (LINEAR,),
+}
+KEYS = [(venue, kind) for venue, kinds in VENUES.items() for kind in kinds]
+
+
+def ratio_of(venue: str, margin_ratio: float, equity: float = 1.0, value: float = 1.0) -> float:
+    rule = rule_for(venue, LINEAR)
+    return venue_margin_ratio(rule, margin_ratio=margin_ratio, equity=equity, value=value)
 
 
 @pytest.mark.parametrize(("venue", "kind"), KEYS)
@@ -43,9 +61,20 @@ def test_every_rule_names_a_document():
     assert all("https://" in rule.source for rule in RULES)
 
 
+def test_no_venue_has_rules_that_the_list_does_not_know():
+    assert {(rule.venue, rule.kind) for rule in RULES} == set(KEYS)
+
+
 def test_rules_agree_with_the_shipped_ladders():
-    labels = {label for label, _ in LADDERS}
-    assert {rule.tier_label for rule in RULES} - labels == {"bybit_inverse"}
+    known = {rule.tier_label for rule in RULES}
+    labels = {label for label, _ in LADDERS} - {"venue"}
+    assert {label for label in labels if not any(label.startswith(one) for one in known)} == set()
+
+
+def test_one_label_is_one_unit():
+    # A tier table knows only its label: contracts or value must not depend on the kind of contract.
+    for label in {rule.tier_label for rule in RULES}:
+        assert len({rule.tiers_in_contracts for rule in RULES if rule.tier_label == label}) == 1
 
 
 def test_demo_venue_follows_the_real_one():
@@ -53,7 +82,9 @@ def test_demo_venue_follows_the_real_one():
     assert rule_for("demo-okx", INVERSE) is rule_for("okx", INVERSE)
 
 
-@pytest.mark.parametrize(("venue", "kind"), [("gate", LINEAR), ("binance_usdm", INVERSE), ("", LINEAR)])
+@pytest.mark.parametrize(
+    ("venue", "kind"), [("upbit", LINEAR), ("binance_usdm", INVERSE), ("okx", QUANTO), ("", LINEAR)]
+)
 def test_unknown_rule_is_an_error_naming_the_venue(venue, kind):
     with pytest.raises(UnknownRule, match=repr(venue)):
         rule_for(venue, kind)
@@ -67,10 +98,43 @@ def test_bybit_values_maintenance_at_mark_since_its_change(venue, kind):
     assert rule_for(venue, kind).maintenance_basis is Basis.MARK
 
 
-def test_only_okx_has_a_fee_in_its_condition():
-    with_fee = {rule.venue for rule in RULES if rule.fee_basis is FeeBasis.MARK}
-    assert with_fee == {"okx"}
-    assert all(rule.default_fee_rate == 0 for rule in RULES if rule.venue != "okx")
+@pytest.mark.parametrize(
+    ("venue", "since", "before", "after"),
+    [
+        # https://www.kucoin.com/announcement/update-to-the-isolated-margin-calculation-formula
+        ("kucoin", date(2025, 5, 22), (Basis.ENTRY, False), (Basis.MARK, False)),
+        # https://www.gate.com/help/futures/futures-logic/22162
+        ("gate", date(2025, 7, 29), (Basis.MARK, False), (Basis.MARK, True)),
+        # https://www.bitget.com/support/articles/12560603841952
+        ("bitget", date(2025, 11, 10), (Basis.MARK, False), (Basis.MARK, True)),
+    ],
+)
+@pytest.mark.parametrize("kind", BOTH)
+def test_changed_rule_holds_from_its_day(venue, kind, since, before, after):
+    def terms(day: date) -> tuple[Basis, bool]:
+        rule = rule_for(venue, kind, day)
+        return rule.maintenance_basis, rule.deduction
+
+    assert terms(since - timedelta(days=1)) == before
+    assert terms(since) == after
+    assert rule_for(venue, kind).effective_from == since
+
+
+def test_a_default_fee_stands_exactly_where_a_fee_counts():
+    # margin.md §1: none at Binance, Hyperliquid, dYdX, Kraken, Deribit, HTX, CoinEx, Delta.
+    assert all(rule.counts_fee == (rule.default_fee_rate > 0) for rule in RULES)
+    charging = {rule.venue for rule in RULES if rule.counts_fee}
+    assert charging == {
+        "bybit_linear",
+        "bybit_inverse",
+        "okx",
+        "bitmex",
+        "gate",
+        "bitget",
+        "kucoin",
+        "phemex",
+        "mexc",
+    }
 
 
 def test_longs_are_rounded_up_and_shorts_down():
@@ -112,9 +176,16 @@ def test_what_is_no_price_is_not_displayed(price):
 
 
 def test_venue_ratio_runs_the_venue_way():
-    assert venue_margin_ratio(rule_for("binance_usdm", LINEAR), 0.25) == 0.25
-    assert venue_margin_ratio(rule_for("okx", LINEAR), 0.25) == 4.0
-    assert venue_margin_ratio(rule_for("okx", LINEAR), 0.0) == math.inf
+    assert ratio_of("binance_usdm", 0.25) == 0.25
+    assert ratio_of("okx", 0.25) == 4.0
+    assert ratio_of("okx", 0.0) == math.inf
+    # Equity gone: nothing covers the maintenance.
+    assert ratio_of("okx", math.inf) == 0.0
+    assert math.isnan(ratio_of("okx", math.nan))
+    # Vector CNX-005: position_margin_rate of a CoinEx response at no PnL.
+    rate = ratio_of("coinex", 0.25, equity=3.034928, value=6.104784)
+    assert rate == pytest.approx(0.49713929272518076, rel=1e-12)
+    assert ratio_of("coinex", 0.25, equity=1.0, value=0.0) == math.inf
 
 
 def test_every_reason_has_a_sentence():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from margin.engine.solve import price_of_value, reduce_to_value, solve_price, solve_value
+from margin.engine.solve import price_of_value, reduce_to_value, solve_price, solve_sloped_value, solve_value
 from margin.engine.types import INVERSE, LINEAR, LONG, QUANTO, SHORT, Float
 
 
@@ -82,8 +82,42 @@ def column(*values: float) -> tuple[Float, ...]:
     return tuple(np.array([float(value)]) for value in values)
 
 
-def test_quanto_is_refused_by_the_equation():
-    assert np.isnan(solve(QUANTO, LONG, 100, 1, 4, 0, 0))
+def test_quanto_is_the_linear_equation():
+    # https://www.bitmex.com/app/isolatedMarginExamples: the settlement units of a quote unit are in the size.
+    assert solve(QUANTO, LONG, 100, 1, 4, 0.01, 0) == solve(LINEAR, LONG, 100, 1, 4, 0.01, 0)
+
+
+def sloped(sign: int, *numbers: float) -> float:
+    """Numbers: constant, kappa, amount, slope."""
+    with np.errstate(invalid="ignore"):
+        return float(solve_sloped_value(np.array([float(sign)]), *column(*numbers))[0])
+
+
+@given(
+    st.sampled_from([1, -1]), st.floats(0.001, 1e6), st.floats(0, 0.9), st.floats(0, 100), st.floats(0, 1e-3)
+)
+def test_sloped_root_lies_on_the_parabola(sign, constant, kappa, amount, slope):
+    constant = -sign * constant
+    value = sloped(sign, constant, kappa, amount, slope)
+    if np.isnan(value):
+        # The least of sign × n − (κ + b·n)·n still lies below: no value satisfies it.
+        assert (kappa - sign) ** 2 + 4 * slope * (constant + amount) < 0
+    else:
+        line, curve = constant + sign * value, (kappa + slope * value) * value - amount
+        assert line == pytest.approx(curve, rel=1e-9, abs=1e-9 * (abs(constant) + amount))
+
+
+@given(st.sampled_from([1, -1]), st.floats(-1e6, 1e6), st.floats(0, 0.9), st.floats(0, 100))
+def test_without_a_slope_the_sloped_root_is_the_plain_one(sign, constant, kappa, amount):
+    plain = solve_value(*column(sign, constant, kappa, amount))[0]
+    assert sloped(sign, constant, kappa, amount, 0.0) == pytest.approx(plain, rel=1e-12, abs=1e-300)
+
+
+def test_sloped_root_is_the_formula_of_a_deribit_long():
+    # margin.md §0.1: n = 2(W + N/E) / ((1 + a) + √((1 + a)² + 4b(W + N/E))) for an inverse long.
+    a, b, coins = 0.01, 5e-5, 400.0
+    expected = 2 * coins / ((1 + a) + np.sqrt((1 + a) ** 2 + 4 * b * coins))
+    assert sloped(-1, coins, a, 0.0, b) == pytest.approx(expected, rel=1e-15)
 
 
 def test_price_of_value_inverts_both_kinds():

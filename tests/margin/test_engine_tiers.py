@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from margin.engine.tiers import (
+    SAMPLES,
     Ladder,
     TierDeduction,
     TierError,
@@ -56,8 +57,9 @@ def test_every_shipped_row_names_its_source():
 
 def test_only_declared_samples_are_incomplete():
     tiers = build_tiers(list(LADDERS.values()))
-    incomplete = [key for key, flag in zip(LADDERS, tiers.incomplete, strict=True) if flag]
-    assert incomplete == [("binance_coinm", "BTCUSD"), ("bybit_linear", "BTCUSDT")]
+    incomplete = {key for key, flag in zip(LADDERS, tiers.incomplete, strict=True) if flag}
+    assert incomplete == SAMPLES & LADDERS.keys()
+    assert {("binance_coinm", "BTCUSD"), ("bybit_linear", "BTCUSDT")} <= incomplete
 
 
 def test_dated_label_follows_the_rule_of_its_venue():
@@ -65,6 +67,14 @@ def test_dated_label_follows_the_rule_of_its_venue():
     assert not LADDERS["okx_contracts", "BTC-USDT-SWAP"].deduction
     assert LADDERS["okx_contracts", "BTC-USDT-SWAP"].in_contracts
     assert LADDERS["binance_coinm", "BTCUSD"].in_coin
+
+
+def test_label_follows_the_newest_rule_and_the_longest_name():
+    # Gate deducts since 2025-07-29; phemex_inverse is a venue's table of its own, not a dated one of phemex.
+    assert ladder_of("gate", "X", [FIRST]).deduction
+    assert ladder_of("phemex_2023", "X", [FIRST]).deduction
+    assert not ladder_of("phemex_inverse", "X", [FIRST]).deduction
+    assert ladder_of("mexc", "X", [FIRST]).in_contracts
 
 
 def test_unknown_venue_counts_as_value_tiers_with_deduction():

@@ -1,17 +1,14 @@
-"""Real positions, and every published number, as the venue printed them."""
+"""Real positions, digit for digit as the venue printed them."""
 
-import csv
 from decimal import Decimal
 
 import pytest
 
 from margin.engine.figures import compute_figures
-from margin.engine.parity import REQUIRED
 from margin.engine.rules import RULES, displayed_liquidation_price, rule_index, venue_margin_ratio
 from margin.engine.tiers import Ladder, TierRow, build_tiers
 from margin.engine.types import LINEAR, LONG, SHORT, Figures
-from margin.engine.vectors import compute_vector, read_vector
-from tests.margin.engine_cast import VECTORS, pack_rows
+from tests.margin.engine_cast import pack_rows
 
 # Isolated positions returned by Binance's positionRisk, found in a public repository (all in the lowest tier):
 # side, contracts, entry price, isolatedWallet, maintenance rate of tier 1 -> liquidationPrice.
@@ -50,18 +47,12 @@ def test_okx_position_matches_digit_for_digit():
     rule = RULES[rule_index("okx", LINEAR)]
     shown = displayed_liquidation_price(rule, float(figures.liquidation_price[0]), LONG, Decimal("0.00001"))
     assert str(shown) == "0.0116677335375191"
-    ratio = venue_margin_ratio(rule, float(figures.margin_ratio[0]))
+    ratio = venue_margin_ratio(
+        rule,
+        margin_ratio=float(figures.margin_ratio[0]),
+        equity=float(figures.equity[0]),
+        value=float(figures.value[0]),
+    )
     assert ratio == pytest.approx(6.064828669759086, rel=1e-12)
     fee = 0.0005 * figures.value[0]
     assert figures.maintenance_margin[0] - fee == pytest.approx(1.598704, rel=1e-12)
-
-
-with VECTORS.open(newline="", encoding="utf-8") as _file:
-    PUBLISHED = [read_vector(record, line) for line, record in enumerate(csv.DictReader(_file), start=2)]
-
-
-@pytest.mark.parametrize(
-    "vector", [vector for vector in PUBLISHED if vector.venue in REQUIRED], ids=lambda vector: vector.id
-)
-def test_published_number_is_reproduced(vector):
-    assert compute_vector(vector) == pytest.approx(vector.expected, abs=vector.tolerance, rel=0)

@@ -5,7 +5,9 @@ from decimal import Decimal
 import pytest
 from django.template import Context, Engine
 
+from margin.selectors.rows import build_row
 from margin.templatetags import figures
+from tests.margin.rows import raw_row
 
 
 @pytest.mark.parametrize(
@@ -166,11 +168,31 @@ def test_or_reason_never_leaves_a_cell_empty():
 
 
 @pytest.mark.parametrize(
-    ("ratio", "x"),
-    [(-0.5, "0.0"), (0.0, "0.0"), (0.075, "51.0"), (0.15, "102.0"), (9.0, "102.0"), (None, "102.0")],
+    ("value", "text"),
+    [(0.5501, "55.0"), (11.7324, "1,173"), (0.0, "0.0"), (-0.2, "−20.0"), (None, ""), (float("inf"), ">999")],
 )
-def test_ruler_x_stays_on_the_ruler(ratio, x):
-    assert figures.ruler_x(ratio) == x
+def test_venue_percent_may_be_thousands(value, text):
+    assert figures.venue_percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("side", "given", "shown"),
+    [
+        # Longs up and shorts down: never farther from the mark than it is.
+        ("long", 2650.36188011, "2,650.37"),
+        ("short", 2650.36988011, "2,650.36"),
+        ("long", 2650.36, "2,650.36"),
+        ("short", None, ""),
+    ],
+)
+def test_liquidation_among_others_is_rounded_towards_the_mark_and_keeps_its_digits(side, given, shown):
+    row = build_row(raw_row(side=side, liquidation_price=given, tick_size=Decimal("0.01")))
+    text = str(figures.liquidation(row))
+    if shown:
+        digits = figures.exact(row.liquidation_price)
+        assert text == f'<span title="{digits}">{shown}</span>'
+    else:
+        assert text == ""
 
 
 def test_filters_work_chained_in_a_template():

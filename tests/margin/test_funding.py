@@ -42,7 +42,7 @@ def book(cast, superuser) -> FundedBook:
 
 
 @given(
-    st.sampled_from(["linear", "inverse"]),
+    st.sampled_from(["linear", "inverse", "quanto"]),
     st.sampled_from(["long", "short"]),
     NUMBERS,
     st.decimals("-0.99", "0.99", places=8),
@@ -51,11 +51,6 @@ def book(cast, superuser) -> FundedBook:
 def test_payment_is_that_of_the_twin(kind, side, size, paid, mark):
     found = payment_of(kind=kind, side=side, size=size, rate=paid, mark_price=mark)
     assert found == twin(kind, side, size, paid, mark)
-
-
-def test_payment_of_a_quanto_is_unknown_and_not_zero():
-    one = Decimal(1)
-    assert payment_of(kind="quanto", side="long", size=one, rate=one / 100, mark_price=one) is None
 
 
 def test_longs_pay_and_shorts_receive(book):

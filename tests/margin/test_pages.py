@@ -224,6 +224,8 @@ def test_margin_whose_outcome_is_unknown_stands_in_no_total(book):
         standing = get_book_standing()
         rows = list_positions(PositionFilter()).rows
         stale, unknown = (list_positions(PositionFilter(state=word)).rows for word in ("stale", "unknown"))
+    assert before.margin_dollars is not None
+    assert after.margin_dollars is not None
     assert before.margin_dollars - after.margin_dollars == 60_000
     assert (after.unknown, after.without_figures, standing.without_figures) == (1, 1, 1)
     assert total_rows(rows).left_out == 1

@@ -2,147 +2,176 @@
 
 import csv
 import json
-import math
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from margin.engine.parity import check_vectors
-from margin.engine.vectors import COLUMNS, NotComputed, VectorError, check_header, compute_vector, read_vector
-from tests.margin.engine_cast import LADDERS, VECTORS
+from margin.management.commands.parity import HELP
+from tests.margin.engine_cast import VECTORS
+from tests.margin.parity_files import (
+    MODEL_COLUMNS,
+    MODEL_RECORDS,
+    MODELS,
+    MORE,
+    MORE_RECORDS,
+    RECORDS,
+    REFUTED,
+    run,
+    write_vectors,
+)
 
-with VECTORS.open(newline="", encoding="utf-8") as _file:
-    RECORDS = {record["id"]: record for record in csv.DictReader(_file)}
+PUBLISHED = {VECTORS: RECORDS, MORE: MORE_RECORDS, MODELS: MODEL_RECORDS}
 
 
-def write_vectors(path: Path, *records: dict[str, str]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(records)
-    return path
-
-
-def run(path: Path, *arguments: str) -> str:
+def run_missing(path, *arguments: str) -> tuple[str, CommandError]:
+    """What the command prints and raises for a file of which something misses."""
     out = StringIO()
-    call_command("parity", str(path), *arguments, stdout=out)
-    return out.getvalue()
+    with pytest.raises(CommandError) as failure:
+        call_command("parity", str(path), *arguments, stdout=out)
+    return out.getvalue(), failure.value
 
 
-def only_check(record: dict[str, str], place: int = 0):
-    return check_vectors([record], LADDERS)[0].checks[place]
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.name)
+def test_every_published_number_is_reproduced(path):
+    count = len(PUBLISHED[path])
+    assert run(path).splitlines()[-1] == f"{count} rows: {count} pass, 0 misses"
 
 
-def test_shipped_vectors_pass():
-    text = run(VECTORS)
-    assert text.splitlines()[-1] == "misses: none"
-    assert f"{len(RECORDS)} rows" in text
-
-
-def test_other_venues_failures_are_named():
-    text = run(VECTORS)
-    named = next(line for line in text.splitlines() if line.startswith("expected failures"))
-    assert "DYD-002" in named
-    assert "DRB-003" in named
-    assert not {"BNU", "BNC", "BYB", "OKX", "HYP"} & {word[:3] for word in named.split()}
-
-
-def test_json_counts_agree_with_its_rows():
-    report = json.loads(run(VECTORS, "--json"))
-    assert report["rows"] == len(report["outcomes"]) == len(RECORDS)
-    assert report["passed"] == sum(outcome["passed"] for outcome in report["outcomes"])
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.name)
+def test_json_counts_agree_with_its_rows(path):
+    report = json.loads(run(path, "--json"))
+    outcomes = report["outcomes"]
+    assert report["rows"] == report["passed"] == len(outcomes) == len(PUBLISHED[path])
     assert report["misses"] == []
-    assert report["rows"] == report["passed"] + len(report["expected_failures"])
-    assert report["by_table"] == sum(len(outcome["checks"]) > 1 for outcome in report["outcomes"])
+    assert report["by_table"] == sum(len(outcome["checks"]) > 1 for outcome in outcomes)
+    assert report["kind"] == ("volatility" if path == MODELS else "margin")
+    for outcome in outcomes:
+        assert outcome["arithmetic"] == []
+        assert outcome["problem"] is None
+        assert outcome["passed"] is True
+        assert (outcome["venue"] is None) == (path == MODELS)
 
 
-def test_miss_of_a_required_venue_exits_with_1(tmp_path, capsys):
+def test_miss_exits_with_1_and_shows_the_arithmetic(tmp_path):
     wrong = {**RECORDS["BNU-011"], "expected_value": "5931.00"}
-    path = write_vectors(tmp_path / "wrong.csv", wrong, RECORDS["BNU-001"])
-    out = StringIO()
-    with pytest.raises(CommandError, match="must reproduce") as failure:
-        call_command("parity", str(path), stdout=out)
-    assert failure.value.returncode == 1
-    assert out.getvalue().splitlines()[-1] == "misses: BNU-011"
+    text, failure = run_missing(write_vectors(tmp_path / "wrong.csv", wrong, RECORDS["BNU-001"]))
+    assert failure.returncode == 1
+    assert text.splitlines()[-1] == "2 rows: 1 pass, 1 misses"
+    assert "misses: BNU-011" in text
+    assert "at 5931 (printed): equity" in text
+    assert text.count(": equal\n") == 1
 
 
-def test_quantity_a_required_venue_does_not_get_is_a_miss(tmp_path):
-    odd = {**RECORDS["BNU-011"], "expected_quantity_name": "funding_rate"}
-    with pytest.raises(CommandError, match="must reproduce"):
-        run(write_vectors(tmp_path / "odd.csv", odd))
+def test_refuted_numbers_are_refuted_by_their_own_inputs():
+    text, _ = run_missing(REFUTED, "--json")
+    report = json.loads(text)
+    assert report["passed"] == 0
+    for outcome in report["outcomes"]:
+        printed, ours = outcome["arithmetic"][2:4]
+        assert "(printed)" in printed
+        assert "not equal" in printed
+        assert ours.endswith(": equal")
 
 
-def test_miss_of_another_venue_is_expected(tmp_path):
-    wrong = {**RECORDS["GAT-001"], "expected_value": "1"}
-    text = run(write_vectors(tmp_path / "gate.csv", wrong))
-    assert "expected failures (other venues): GAT-001" in text
+def test_rows_of_other_labels_must_pass_too(tmp_path):
+    wrong = {**RECORDS["GAT-001"], "venue": "somewhere_else", "expected_value": "1"}
+    _, failure = run_missing(write_vectors(tmp_path / "gate.csv", wrong))
+    assert failure.returncode == 1
 
 
-def test_table_chooses_for_rows_of_its_time():
-    tables = {
-        outcome.vector.id: [check.table for check in outcome.checks[1:]]
-        for outcome in check_vectors(RECORDS.values(), LADDERS)
-        if outcome.by_table
-    }
-    assert tables["BNU-011"] == ["binance_usdm_2024-10-24 BTCUSDT", "binance_usdm_2021 BTCUSDT"]
-    assert tables["HYP-003"] == ["hyperliquid SOL"]
-    assert tables["KRK-003"] == ["kraken_inverse PI_XBTUSD"]
-    # ETH and BTC had other rates when the Hyperliquid positions were recorded.
-    assert "HYP-001" not in tables
-    assert "HYP-006" not in tables
+def test_bad_row_is_a_miss_and_the_others_are_still_checked(tmp_path):
+    bad = {**RECORDS["BNU-011"], "id": "BAD", "entry_price": "12k"}
+    path = write_vectors(tmp_path / "bad.csv", RECORDS["BNU-001"], bad, RECORDS["GAT-001"])
+    text, failure = run_missing(path)
+    assert failure.returncode == 1
+    assert "MISS BAD      line 3: entry_price is not a number: '12k'" in text
+    assert text.splitlines()[-1] == "3 rows: 2 pass, 1 misses"
 
 
-def test_table_of_another_time_is_not_asked():
-    dearer = {**RECORDS["BNU-011"], "maint_margin_rate": "0.0051"}
-    assert len(check_vectors([dearer], LADDERS)[0].checks) == 1
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("entry_price", "12k"),
+        ("entry_price", "nan"),
+        ("quantity", "inf"),
+        ("leverage", "1_000"),
+        ("mark_price", "1e999"),
+        ("contract_type", "option"),
+        ("side", "both"),
+        ("expected_value", ""),
+        ("expected_value", "nan"),
+        ("expected_value", "-inf"),
+        ("tolerance", ""),
+        ("tolerance", "-1"),
+        ("tolerance", "inf"),
+    ],
+)
+def test_unreadable_cell_names_line_and_column(tmp_path, column, text):
+    bad = {**RECORDS["BNU-011"], column: text}
+    report = json.loads(run_missing(write_vectors(tmp_path / "bad.csv", bad), "--json")[0])
+    assert report["misses"] == ["BNU-011"]
+    assert report["outcomes"][0]["line"] == 2
+    assert report["outcomes"][0]["problem"].startswith(column)
 
 
-@pytest.mark.parametrize("printed", ["0", "inf"])
-def test_table_needs_a_size_to_choose_by(printed):
-    never = {**RECORDS["KRK-003"], "venue": "binance_coinm", "notes": "BTCUSD", "expected_value": printed}
-    assert len(check_vectors([never], LADDERS)[0].checks) == 1
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"inputs": "{"}, "inputs is not JSON"),
+        ({"inputs": "[1]"}, "inputs is not a JSON object"),
+        ({"inputs": '{"ohlc": [[1, 2]]}'}, "inputs: bars must be rows"),
+        ({"inputs": '{"ohlc": [[1, 0.5, 2, 1]]}'}, "inputs: bar 1: high is below low"),
+        ({"inputs": "{}"}, "inputs: ohlc is not given"),
+        ({"kind": "vol_of_vol"}, "kind is unknown: 'vol_of_vol'"),
+        ({"expected_value": "NaN"}, "expected_value is not a number"),
+    ],
+)
+def test_unreadable_model_row_says_why(tmp_path, change, problem):
+    bad = {**MODEL_RECORDS["VOL-001"], **change}
+    path = write_vectors(tmp_path / "bad.csv", bad, MODEL_RECORDS["VOL-002"], columns=MODEL_COLUMNS)
+    report = json.loads(run_missing(path, "--json")[0])
+    assert report["misses"] == ["VOL-001"]
+    assert report["outcomes"][0]["problem"].startswith(problem)
 
 
-def test_dropped_rate_means_the_table_is_used():
-    # A rate the row does not state cannot have been taken from it.
-    ladders = {("hyperliquid", "SOL"): LADDERS["hyperliquid", "SOL"]}
-    record = {**RECORDS["HYP-003"]}
-    by_row, by_table = check_vectors([record], ladders)[0].checks
-    assert by_table.computed == by_row.computed
-    assert by_table.passed
+def test_only_needed_columns_need_be_there(tmp_path):
+    position = ("venue", "contract_type", "entry_price", "quantity", "leverage")
+    columns = ("id", *position, "expected_quantity_name", "expected_value", "tolerance")
+    path = write_vectors(tmp_path / "few.csv", RECORDS["BMX-004"], columns=columns)
+    assert run(path).splitlines()[-1] == "1 rows: 1 pass, 0 misses"
+    path = write_vectors(tmp_path / "odd.csv", MODEL_RECORDS["VOL-001"], columns=MODEL_COLUMNS[:6])
+    assert run(path).splitlines()[-1] == "1 rows: 1 pass, 0 misses"
 
 
-@pytest.mark.parametrize("basis", ["mark", "entry"])
-def test_entry_basis_chooses_the_tier_by_entry_value(basis):
-    record = {**RECORDS["BNU-011"], "notes": f"mm_basis={basis}; BTCUSDT"}
-    checks = check_vectors([record], LADDERS)[0].checks
-    assert len({check.computed for check in checks}) == 1
-    assert len(checks) == 3
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "the file is empty"),
+        ("\n\n", "the file is empty"),
+        ("id,venue\nX,okx\n", "column contract_type is missing"),
+        ("id,kind,expected_value\nX,vol_close,1\n", "column inputs is missing"),
+        ("id;venue;contract_type\nX;okx;linear\n", "separated by commas"),
+        ("id\tvenue\nX\tokx\n", "separated by commas"),
+        ("id,id,venue\n1,2,3\n", "column id is there twice"),
+        (",".join(RECORDS["BNU-001"]) + "\n", "a header and no rows"),
+        (",".join(RECORDS["BNU-001"]) + '\nX,okx,linear,"long\n', "unexpected end of data"),
+    ],
+)
+def test_file_that_cannot_be_read_is_one_error(tmp_path, text, problem):
+    path = tmp_path / "file.csv"
+    path.write_text(text, encoding="utf-8")
+    printed, failure = run_missing(path)
+    assert problem in str(failure)
+    assert printed == ""
 
 
-def test_never_is_infinite():
-    assert only_check(RECORDS["KUC-003"]).computed == math.inf
-
-
-def test_volatility_vectors_are_refused_by_name():
-    with pytest.raises(CommandError, match="volatility vectors"):
-        run(VECTORS.with_name("vol_vectors.csv"))
-
-
-def test_missing_column_is_named(tmp_path):
-    path = tmp_path / "short.csv"
-    path.write_text("id,venue\nX,okx\n", encoding="utf-8")
-    with pytest.raises(CommandError, match="contract_type is missing"):
-        run(path)
-
-
-def test_empty_file_is_refused(tmp_path):
-    path = tmp_path / "empty.csv"
-    path.write_text("", encoding="utf-8")
-    with pytest.raises(CommandError, match="id is missing"):
-        run(path)
+@pytest.mark.parametrize("content", [b"\xff\xfei\x00d\x00", b"id,venue\n\x80\n"])
+def test_file_in_another_encoding_is_one_error(tmp_path, content):
+    path = tmp_path / "file.csv"
+    path.write_bytes(content)
+    _, failure = run_missing(path)
+    assert "utf-8" in str(failure)
 
 
 def test_missing_file_is_one_line(tmp_path):
@@ -150,40 +179,39 @@ def test_missing_file_is_one_line(tmp_path):
         run(tmp_path / "none.csv")
 
 
-@pytest.mark.parametrize(
-    ("column", "text"), [("entry_price", "12k"), ("contract_type", "option"), ("side", "both")]
-)
-def test_unreadable_cell_names_row_and_column(tmp_path, column, text):
-    bad = {**RECORDS["BNU-011"], column: text}
-    with pytest.raises(CommandError, match=f"row 3: {column}"):
-        run(write_vectors(tmp_path / "bad.csv", RECORDS["BNU-001"], bad))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_byte_order_mark_and_line_ends_do_not_matter(tmp_path, end, mark):
+    path = tmp_path / "file.csv"
+    text = VECTORS.read_text(encoding="utf-8")
+    path.write_bytes((mark + text.replace("\n", end)).encode())
+    assert run(path).splitlines()[-1] == f"{len(RECORDS)} rows: {len(RECORDS)} pass, 0 misses"
 
 
-def test_header_of_margin_vectors_is_accepted():
-    check_header(COLUMNS)
-    with pytest.raises(VectorError):
-        check_header(None)
+def test_line_of_a_row_counts_line_breaks_in_cells(tmp_path):
+    spread = {**RECORDS["BNU-001"], "notes": "mm_basis=mark;fee_basis=none\nETHUSDT\n"}
+    wrong = {**RECORDS["BNU-011"], "expected_value": "1"}
+    report = json.loads(run_missing(write_vectors(tmp_path / "file.csv", spread, wrong), "--json")[0])
+    assert [outcome["line"] for outcome in report["outcomes"]] == [2, 5]
+    assert report["misses"] == ["BNU-011"]
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"contract_type": "quanto"}, "quanto"),
-        ({"expected_quantity_name": "fillable_price"}, "fillable_price is not computed"),
-        ({"quantity": ""}, "no figure"),
-    ],
-)
-def test_what_is_not_computed_says_so(change, problem):
-    vector = read_vector({**RECORDS["BNU-011"], **change}, 2)
-    with pytest.raises(NotComputed, match=problem):
-        compute_vector(vector)
+def test_row_with_too_many_or_too_few_cells_is_a_miss(tmp_path):
+    path = write_vectors(tmp_path / "file.csv", RECORDS["BNU-001"])
+    with path.open("a", encoding="utf-8") as file:
+        file.write("SHORT,okx,linear\n")
+        csv.writer(file).writerow([*RECORDS["BNU-001"].values(), "extra"])
+    report = json.loads(run_missing(path, "--json")[0])
+    problems = [outcome["problem"] for outcome in report["outcomes"]]
+    assert problems == [None, "expected_value is blank", "there are more cells than columns"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"notes": "mm_basis=noon"}, {"notes": "other=long,1"}, {"leverage": "0", "isolated_margin": ""}],
-)
-def test_row_that_cannot_be_computed_is_a_failed_check(change):
-    check = only_check({**RECORDS["BNU-011"], **change})
-    assert not check.passed
-    assert check.problem
+def test_row_without_an_id_is_named_by_its_line(tmp_path):
+    path = write_vectors(tmp_path / "file.csv", {**RECORDS["BNU-011"], "id": "", "expected_value": "1"})
+    assert json.loads(run_missing(path, "--json")[0])["misses"] == ["line 2"]
+
+
+def test_command_documents_its_json():
+    outcome = json.loads(run(VECTORS, "--json"))["outcomes"][0]
+    for key in (*outcome, *outcome["checks"][0]):
+        assert key in HELP

@@ -173,7 +173,7 @@ def test_row_left_over_goes_once_the_ledger_has_moved(book, superuser):
     [
         ("DELETE FROM margin_markprice", Reason.NO_MARK),
         ("DELETE FROM margin_tier", Reason.NO_TIERS),
-        ("UPDATE margin_tier SET effective_from = '2999-01-01'", Reason.NO_TIERS),
+        ("UPDATE margin_tier SET effective_from = effective_from + 360000", Reason.NO_TIERS),
         ("UPDATE margin_tier SET floor = floor + 1 WHERE tier > 1", Reason.NO_TIERS),
         (
             "UPDATE portfolios_instrument SET venue = 'x' WHERE (venue, symbol) = ('binance_usdm', 'BTCUSDT')",

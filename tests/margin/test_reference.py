@@ -200,9 +200,9 @@ def test_liquidation_without_deduction_may_be_the_boundary(case: dict[str, Any],
 
 @pytest.mark.parametrize("basis", ["mark", "entry"])
 @pytest.mark.parametrize("in_contracts", [True, False])
-def test_tier_boundary_belongs_to_the_upper_tier(basis: str, in_contracts: bool) -> None:
+def test_size_of_exactly_a_cap_is_in_its_tier(basis: str, in_contracts: bool) -> None:
     case = linear(LONG, "1", "1000", "900", "0", tiers=JUMP, deduction=False, maintenance_basis=basis)
-    assert reference_figures(**case | {"tiers_in_contracts": in_contracts})["maintenance_margin"] == 100
+    assert reference_figures(**case | {"tiers_in_contracts": in_contracts})["maintenance_margin"] == 10
 
 
 def test_contract_ladder_spreads_the_cumulative_amount() -> None:
@@ -301,7 +301,7 @@ def test_liquidation_beyond_the_last_cap_uses_the_last_tier() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"side": 0}, {"kind": "quanto"}, {"maintenance_basis": "last"}, {"size": Decimal(0)}, {"tiers": []}],
+    [{"side": 0}, {"kind": "spot"}, {"maintenance_basis": "last"}, {"size": Decimal(0)}, {"tiers": []}],
     ids=str,
 )
 def test_case_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:

@@ -7,12 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from margin.engine.tiers import TierDeduction, TierError, TierGap, TierOverlap
 from margin.models import Tier
 from margin.selectors.ladders import read_ladders
 from margin.services import load_tiers, read_shipped_tiers
 from margin.services import tiers as tiers_module
-from margin.services.tiers import TiersConflict
+from margin.services.tier_files import TierFileRefused
 from portfolios.models import Instrument
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -84,35 +83,28 @@ def test_dated_label_says_since_when_it_holds(label, since):
 
 
 @pytest.mark.parametrize(
-    ("rows", "error", "named"),
+    ("rows", "column", "reason"),
     [
-        (
-            two_tiers(min_notional="60000"),
-            TierGap,
-            "binance_usdm BTCUSDT tier 2 (from 60000): nothing covers 50000",
-        ),
-        (
-            two_tiers(min_notional="40000"),
-            TierOverlap,
-            "binance_usdm BTCUSDT tier 2 (from 40000): starts below 50000",
-        ),
-        (
-            two_tiers(maint_amount="51"),
-            TierDeduction,
-            "tier 2 (from 50000): the amount is 51, the identity gives 50",
-        ),
-        (two_tiers(maint_margin_rate="1"), TierError, "tier 2 (from 50000): the maintenance rate 1 is not"),
-        (two_tiers(maint_margin_rate="NaN"), TierError, "row 3: maint_margin_rate is not finite"),
-        (two_tiers(max_notional="1e20"), TierError, "tier 2 (from 50000): cap 1E+20 does not fit"),
-        (two_tiers(max_leverage="1e-19"), TierError, "tier 2 (from 50000): max_leverage 1E-19 does not fit"),
-        (two_tiers(source="x" * 301), TierError, "tier 2 (from 50000): label, symbol or source is too long"),
+        (two_tiers(min_notional="60000"), "min_notional", "nothing covers 50000 to 60000"),
+        (two_tiers(min_notional="40000"), "min_notional", "40000 overlaps tier 1, which ends at 50000"),
+        (two_tiers(maint_amount="51"), "maint_amount", "51 breaks the identity, which gives 50.000"),
+        (two_tiers(maint_margin_rate="1"), "maint_margin_rate", "1 is not from 0 to below 1"),
+        (two_tiers(maint_margin_rate="0.03"), "maint_margin_rate, max_leverage", "not below the initial"),
+        (two_tiers(maint_margin_rate="NaN"), "maint_margin_rate", "'NaN' is not a number"),
+        ([two_tiers()[0], two_tiers()[1] | {"tier": "1"}], "tier", "1 appears twice"),
+        (two_tiers(max_notional="1e20"), "max_notional", "1e20 does not fit"),
+        (two_tiers(max_leverage="1e-19"), "max_leverage", "1e-19 does not fit"),
+        (two_tiers(source="x" * 301), "source", "is longer than 300 characters"),
     ],
 )
-def test_tiers_that_cannot_be_used_are_refused_by_name_and_none_is_stored(rows, error, named):
+def test_tiers_that_cannot_be_used_are_refused_by_name_and_none_is_stored(rows, column, reason):
     good = [row | {"symbol": "ETHUSDT"} for row in two_tiers()]
-    with pytest.raises(error) as caught:
+    with pytest.raises(TierFileRefused) as caught:
         load_tiers([*good, *rows])
-    assert named.replace("row 3", "row 5") in str(caught.value)
+    (found,) = {
+        problem for problem in caught.value.problems if problem.column == column and reason in problem.reason
+    }
+    assert (found.line, found.label, found.symbol) == (5, "binance_usdm", "BTCUSDT")
     assert not Tier.objects.exists()
 
 
@@ -121,13 +113,46 @@ def test_amounts_the_venue_does_not_publish_are_stored_as_the_identity_gives_the
     assert Tier.objects.get(tier=2).maintenance_amount == 50
 
 
-def test_other_figures_from_the_same_day_are_refused():
+def test_tiers_recorded_later_for_the_same_day_hold_from_then_on():
     load_tiers(two_tiers(), effective_from=SINCE)
-    with pytest.raises(TiersConflict, match=r"tier 2 .* other figures are stored from 2026-01-01 on"):
-        load_tiers(two_tiers(max_leverage="40"), effective_from=SINCE)
-    with pytest.raises(TiersConflict, match="more tiers are stored"):
-        load_tiers(two_tiers()[:1], effective_from=SINCE)
-    assert Tier.objects.count() == 2
+    between = timezone.now()
+    load_tiers(two_tiers(max_leverage="40"), effective_from=SINCE)
+    leverages = [
+        [row.max_leverage for row in ladder.rows]
+        for known_at in (between, timezone.now())
+        for ladder in read_ladders(day=SINCE, known_at=known_at)
+    ]
+    assert leverages == [[50, 50], [50, 40]]
+
+
+def test_fewer_tiers_recorded_later_leave_none_of_the_former_behind():
+    load_tiers(two_tiers(), effective_from=SINCE)
+    load_tiers(two_tiers()[:1], effective_from=SINCE)
+    assert rates_on(SINCE) == [Decimal("0.004")]
+
+
+def test_loading_what_was_corrected_since_leaves_the_correction_in_force():
+    load_tiers(two_tiers(), effective_from=SINCE)
+    load_tiers(two_tiers(max_leverage="40"), effective_from=SINCE)
+    assert load_tiers(two_tiers(), effective_from=SINCE).unchanged == 1
+    (ladder,) = ladders_on(SINCE)
+    assert ladder.rows[1].max_leverage == 40
+
+
+def test_a_continuous_rate_is_stored_with_its_slope():
+    load_tiers([tier_row(1, 0, "", "0.01", 0, rate_slope="0.00005", max_leverage="")], effective_from=SINCE)
+    (ladder,) = ladders_on(SINCE)
+    assert ladder.rows[0].slope == Decimal("0.00005")
+
+
+def test_a_file_of_several_dates_names_them_itself():
+    rows = [row | {"effective_from": "2026-02-01"} for row in two_tiers()]
+    rows += [row | {"effective_from": "2026-03-01"} for row in two_tiers(max_leverage="40")]
+    load_tiers(rows)
+    assert sorted(set(Tier.objects.values_list("effective_from", flat=True))) == [
+        date(2026, 2, 1),
+        date(2026, 3, 1),
+    ]
 
 
 def test_newest_tiers_in_force_on_the_day_apply():
@@ -165,6 +190,6 @@ def test_load_market_says_which_row_is_wrong_and_stores_nothing(monkeypatch, tmp
     path = tmp_path / "tiers.csv"
     path.write_text("\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]))
     monkeypatch.setattr(tiers_module, "SHIPPED", (path,))
-    with pytest.raises(CommandError, match="BTCUSDT tier 2"):
+    with pytest.raises(CommandError, match="line 3, binance_usdm BTCUSDT, maint_amount: 51 breaks"):
         call_command("load_market")
     assert not Instrument.objects.exists()

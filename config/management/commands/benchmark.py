@@ -5,12 +5,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from config.benchmarks import engine, past, sweep
+from config.benchmarks import engine, odds, past, sweep
 
 
 class Command(BaseCommand):
     help = (
-        "Run a benchmark: engine, or sweep or past (which need BULKHEAD_PROCESS=bootstrap and a superuser in "
+        "Run a benchmark: engine or odds, or sweep or past (which need BULKHEAD_PROCESS=bootstrap and a superuser in "
         "DATABASE_URL)."
     )
     requires_system_checks: list[str] = []
@@ -26,10 +26,16 @@ class Command(BaseCommand):
         for_past.add_argument("--years", type=int, default=5, help="of 8-hour funding, three at least")
         for_engine = names.add_parser("engine", help="the engine alone")
         for_engine.add_argument("--rows", type=int, default=1_000_000)
+        for_engine.add_argument("--sample", type=int, default=2_000, help="positions computed in Decimal too")
+        for_odds = names.add_parser("odds", help="the model's odds of liquidation")
+        for_odds.add_argument("--rows", type=int, default=10_000)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["name"] == "engine":
-            engine.run(self.stdout, rows=options["rows"])
+            engine.run(self.stdout, rows=options["rows"], sample=options["sample"])
+            return
+        if options["name"] == "odds":
+            odds.run(self.stdout, rows=options["rows"])
             return
         if settings.BULKHEAD_PROCESS != "bootstrap":
             raise CommandError("this benchmark makes its own database: set BULKHEAD_PROCESS=bootstrap")

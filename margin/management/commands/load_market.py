@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from margin.engine.tiers import TierError
 from margin.services import load_tiers, read_shipped_tiers
+from margin.services.tier_files import TierFileRefused
 from portfolios.services.instruments import load_instruments, read_shipped_instruments
 
 
@@ -18,7 +18,7 @@ class Command(BaseCommand):
             with transaction.atomic():
                 instruments = load_instruments(read_shipped_instruments())
                 tiers = load_tiers(read_shipped_tiers())
-        except TierError as error:
+        except TierFileRefused as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
             f"{instruments} instruments; {tiers.added} margin tier ladders added, {tiers.unchanged} there already."
