@@ -2,7 +2,7 @@
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Greatest, Least
 
 from advisors.models import Member, TenantModel
@@ -101,7 +101,9 @@ class Tier(models.Model):
     maintenance_amount = numeric()
     max_leverage = numeric(null=True)
     # Growth of the rate per unit of size, at venues whose rate is continuous.
-    rate_slope = numeric(default=0)
+    rate_slope = numeric(default=0, db_default=0)
+    # The venue has tiers that this table leaves out.
+    is_sample = models.BooleanField(default=False, db_default=False)
     source = models.CharField(max_length=300)
     recorded_at = models.DateTimeField()
 
@@ -192,6 +194,35 @@ class RiskLevels(TenantModel):
 
     class Meta:
         indexes = [models.Index(fields=["firm_id", "recorded_at"], name="margin_risklevels_newest")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(
+                    watch_ratio__gt=0,
+                    danger_ratio__gte=F("watch_ratio"),
+                    critical_ratio__gte=F("danger_ratio"),
+                    critical_ratio__lt=1,
+                ),
+                name="margin_risklevels_ratio_sane",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    critical_sigmas__gt=0,
+                    danger_sigmas__gte=F("critical_sigmas"),
+                    watch_sigmas__gte=F("danger_sigmas"),
+                    watch_sigmas__lt=100,
+                ),
+                name="margin_risklevels_sigmas_sane",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    critical_distance__gt=0,
+                    danger_distance__gte=F("critical_distance"),
+                    watch_distance__gte=F("danger_distance"),
+                    watch_distance__lt=1,
+                ),
+                name="margin_risklevels_distance_sane",
+            ),
+        ]
 
 
 class FundingRate(models.Model):

@@ -111,6 +111,7 @@ class LadderBook:
             fee_rate=[float(RULES[rule].default_fee_rate) for rule in rules],
             rule=rules,
             ladder=[self.places.get((one.instrument.venue, one.instrument.symbol), -1) for one in held],
+            leverage=[float("nan" if state.leverage is None else state.leverage) for state in states],
         )
 
 

@@ -44,11 +44,6 @@ def grouped(value: float, decimals: int) -> str:
     return f"{value:,.{decimals}f}".replace("-", "−")
 
 
-def price_decimals(mark: float) -> int:
-    """Decimals that leave five to six significant digits."""
-    return max(0, 4 - floor(log10(abs(mark)))) if mark else 2
-
-
 def price_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round values inside the range."""
     rough = (high - low) / wanted

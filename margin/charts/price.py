@@ -1,20 +1,20 @@
 """The mark in bars with entry, stop, liquidation and bankruptcy, and a marker for each event."""
 
+from math import floor, log10
 from typing import Any
 
 from margin.charts.figure import (
     Figure,
     Level,
     drop_line,
-    grouped,
     level_labels,
-    price_decimals,
     price_ticks,
     stamp,
     time_axis,
 )
 from margin.selectors.history import PositionHistory
 from margin.selectors.rows import PositionRow
+from margin.templatetags.figures import price
 
 HEIGHT_PX = 300
 # A level farther away than this would flatten the bars; it is named at the edge with an arrow instead.
@@ -64,27 +64,25 @@ def _title(row: PositionRow, history: PositionHistory) -> str:
         return f"Liquidation at {row.liquidation_price:,}; no mark to measure the distance from"
     if row.distance_ratio <= 0:
         return f"The mark {row.mark_price:,} is beyond liquidation at {row.liquidation_price:,}"
-    where = "above" if row.side == "long" else "below"
-    return f"The mark is {row.distance_ratio * 100:.1f} % {where} liquidation at {row.liquidation_price:,}"
+    # The share is of the mark, so it is said of liquidation: the mark is more than that above a price below it.
+    where = "below" if row.side == "long" else "above"
+    return f"Liquidation at {row.liquidation_price:,} is {row.distance_ratio * 100:.1f} % {where} the mark"
 
 
 def _levels(row: PositionRow, history: PositionHistory) -> list[Level]:
     mark = history.bars[-1].close_price if history.bars else None
-    decimals = price_decimals(mark or float(row.entry_price))
-    levels = [Level("Entry", float(row.entry_price), grouped(float(row.entry_price), decimals))]
+    tick = row.tick_size
+    levels = [Level("Entry", float(row.entry_price), price(row.entry_price, tick))]
     if mark is not None:
-        levels.append(Level("Mark", mark, grouped(mark, decimals), "@ink", strong=True))
+        levels.append(Level("Mark", mark, price(mark, tick), "@ink", strong=True))
     for name, value, colour in (
         ("Liquidation", row.liquidation_price, "@critical-ink"),
         ("Stop", row.stop_price, "@ink-2"),
         ("Bankruptcy", row.bankruptcy_price, "@ink-2"),
     ):
         if value is not None:
-            levels.append(
-                Level(
-                    name, float(value), grouped(float(value), decimals), colour, strong=name == "Liquidation"
-                )
-            )
+            strong = name == "Liquidation"
+            levels.append(Level(name, float(value), price(value, tick), colour, strong))
     return levels
 
 
@@ -98,7 +96,9 @@ def _range(history: PositionHistory, levels: list[Level]) -> tuple[float, float]
 
 
 def _tick_format(high: float) -> str:
-    return ",.0f" if high >= 1000 else ",.2f" if high >= 10 else ",.4f"
+    if high >= 10:
+        return ",.0f" if high >= 1000 else ",.2f"
+    return f",.{max(4, 3 - floor(log10(high)))}f"
 
 
 def _bars(history: PositionHistory) -> dict[str, Any]:

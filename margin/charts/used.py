@@ -27,10 +27,10 @@ def used_figure(
         last = _percent(known[-1].used_ratio)
         levels.append(Level("last", last, f"{last:.1f} %", "@ink", strong=True))
     return Figure(
-        title=_title(history),
+        title=_title(row, history),
         caption="Share of equity needed as maintenance, in %. Grey bars reach the worst mark in each bar. "
         "Bands begin at the levels of the firm.",
-        alt=_title(history) + " At 100 % the position is liquidated.",
+        alt=_title(row, history) + ". At 100 % a position is liquidated.",
         data=_traces(history),
         layout={
             "margin": {"l": 62, "r": 138, "t": 6, "b": 26},
@@ -54,14 +54,19 @@ def _percent(ratio: float | None) -> float:
     return TOP if ratio is None or ratio >= 1 else ratio * 100
 
 
-def _title(history: PositionHistory) -> str:
+def _title(row: PositionRow, history: PositionHistory) -> str:
     worst = [bar.worst_used_ratio for bar in history.bars if bar.worst_used_ratio is not None]
     last = next((bar.used_ratio for bar in reversed(history.bars) if bar.used_ratio is not None), None)
     if last is None:
         return "Maintenance used is not known for this time"
-    if max(worst) >= 1:
-        return f"Maintenance used reached 100 % and stands at {_percent(last):.1f} %"
-    return f"Maintenance used touched {max(worst) * 100:.1f} % and stands at {_percent(last):.1f} %"
+    top = "reached 100 %" if max(worst) >= 1 else f"touched {max(worst) * 100:.1f} %"
+    if row.closed_at is None:
+        return f"Maintenance used {top} and stands at {_percent(last):.1f} %"
+    # Bars know what was used up to the one it ended in; what ended it may have come between two marks.
+    return (
+        f"Maintenance used {top} and was {_percent(last):.1f} % in the last bar before the position was "
+        f"{row.closed_by or 'closed'}"
+    )
 
 
 def _traces(history: PositionHistory) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ CHUNK = 16_384
 FAR_AWAY = 100.0
 # A solved value this small beside the value at entry is what rounding leaves of zero: a 1x long, not a price.
 ROUNDING_NOISE = 1e-12
+# A mark that moves less than this in a day is no measure of what it may do: a frozen feed looks just so.
+LEAST_VOLATILITY = 1e-3
 # Stands in when the call has no ladders at all; a rate of NaN can never pass for a number.
 NO_LADDERS = Tiers(
     start=np.array([0, 1]),
@@ -97,8 +99,9 @@ def _compute_chunk(positions: Positions, tiers: Tiers, rules: RuleColumns, thres
 
 
 def _distance_in_sigmas(positions: Positions, price: Float) -> Float:
-    """Distance in the log of the mark, in standard deviations of a day; NaN where no volatility is known."""
-    measured = np.where(positions.daily_volatility > 0, positions.daily_volatility, np.nan)
+    """Distance in the log of the mark, in daily standard deviations; NaN where no volatility measures it."""
+    volatility = positions.daily_volatility
+    measured = np.where(volatility >= LEAST_VOLATILITY, volatility, np.nan)
     return np.asarray(positions.side * np.log(positions.mark_price / price) / measured, dtype=np.float64)
 
 
@@ -140,7 +143,8 @@ def _explain_no_price(
 
 def _explain_row(inputs: Inputs, needed: Maintenance, margin_ratio: Float) -> Int8:
     """Why the row is unknown; 0 where its state can be told."""
-    reason = np.where(np.isnan(margin_ratio), np.int8(Reason.BAD_INPUT), np.int8(0))
+    # Maintenance below zero can only come of a wrong table.
+    reason = np.where(np.isnan(margin_ratio) | (margin_ratio < 0), np.int8(Reason.BAD_INPUT), np.int8(0))
     reason = np.where(needed.reason == 0, reason, needed.reason)
     # Equity at or below zero is liquidatable whatever the tiers would say.
     reason[np.isinf(margin_ratio)] = 0

@@ -30,6 +30,7 @@ class Step:
                 pro_rata_price : the same, if the closed part took its share of the margin along
                 tier, tier_after : in force before and after, from 0, -1 = none
                 is_whole : nothing remains · before_fee : the fee is not known, so what remains is at most this
+                by_backstop : taken over with its margin by the backstop
     """
 
     begins_at: float
@@ -49,6 +50,7 @@ class Step:
     tier_after: int
     is_whole: bool
     before_fee: bool
+    by_backstop: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +60,20 @@ class Ladder:
     Parameters  steps : none where the position cannot be liquidated or its price is unknown
                 ends : what came after the last step: Reason.NONE where nothing remains, a reason of the engine where
                 what remains has no liquidation price · is_known : no step of unknown size · is_cut : there are more
+                is_open : what the last step leaves of the margin, and so what follows, is not known
                 backstop_price : where another mechanism takes the whole position over; NaN where there is none
+                is_beyond : the mark has passed liquidation, so the first step begins at the mark
+                debt : by how much the loss exceeds the margin at the mark, money of settlement; 0 where it does not
     """
 
     steps: tuple[Step, ...]
     ends: int
     is_known: bool = True
     is_cut: bool = False
+    is_open: bool = False
     backstop_price: float = NAN
+    is_beyond: bool = False
+    debt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,42 +126,58 @@ def partial_ladder(
     Parameters  position : one row · tiers, rules : as it points into · partial : the venue's way of liquidating
     Returns     Ladder
     Raises      ShapeError: not exactly one position
-    Notes       A step begins where equity meets the maintenance of what is then left. What is closed at the mark
-                realises its loss and pays the fee; the rest of the margin stays with what remains, for no venue says
-                that it leaves. What is taken over at bankruptcy loses exactly its share of the margin. A part leaves
-                less to be maintained, so the next step begins further on, unless it still falls short: then at once.
+    Notes       A step begins where equity meets the maintenance of what is then left; where the mark is already
+                beyond that, at the mark. What is closed at the mark realises its loss and pays the fee; the rest of
+                the margin stays with what remains, for no venue says that it leaves. What is taken over at
+                bankruptcy loses exactly its share of the margin, and so does what is closed where equity is below
+                zero: more than the margin cannot be lost. A part leaves less to be maintained, so the next step
+                begins further on, unless it still falls short: then at once.
                 Source: PartialRule.source
     """
     if len(position) != 1:
         raise ShapeError(f"a ladder is of one position, got {len(position)}")
     case = _Case(position, tiers, rules, partial)
     held = _Held(1.0, float(position.wallet[0]), float(position.mark_price[0]))
+    now = case.figures(held.share, held.wallet, held.price)
+    held = replace(held, is_short_still=float(now.margin_ratio[0]) >= 1)
     steps: list[Step] = []
+    known: dict[str, Any] = {"is_cut": True}
     while held.share > 0 and len(steps) < MAX_STEPS:
-        found = case.figures(held.share, held.wallet, held.price)
-        reason = int(found.liquidation_reason[0])
-        if reason and reason != Reason.ALWAYS and not held.is_short_still:
-            return _ladder(case, steps, ends=reason)
-        price = held.price if held.is_short_still else _next_price(case, held, found)
-        if np.isnan(price):
-            return _ladder(case, steps, ends=Reason.NO_MARK)
+        price, reason = _next_price(case, held)
+        if reason:
+            known = {"ends": reason}
+            break
         step, held = _take_step(case, held, price)
         steps.append(step)
-        if np.isnan(step.closed):
-            return _ladder(case, steps, ends=0, is_known=False)
-    return _ladder(case, steps, ends=0, is_cut=held.share > 0)
+        if np.isnan(step.closed) or np.isnan(held.wallet):
+            known = {"is_known": not np.isnan(step.closed), "is_open": held.share > 0}
+            break
+    return _ladder(case, now, steps, **({} if held.share == 0 else known))
 
 
-def _next_price(case: _Case, held: _Held, found: Figures) -> float:
-    """Where the next step begins: never back towards profit once a step was taken."""
-    price = float(found.liquidation_price[0])
+def _next_price(case: _Case, held: _Held) -> tuple[float, int]:
+    """Where the next step begins, or why there is none: never back towards profit of the step before."""
+    found = case.figures(held.share, held.wallet, held.price)
+    reason, price = int(found.liquidation_reason[0]), float(found.liquidation_price[0])
+    if held.is_short_still and (held.steps_taken or found.tier[0] >= 0):
+        return held.price, 0
+    if reason and reason != Reason.ALWAYS:
+        return NAN, reason
     if held.steps_taken:
-        return case.later(price, held.price)
-    return held.price if np.isnan(price) else price
+        price = case.later(price, held.price)
+    price = held.price if np.isnan(price) else price
+    return price, int(Reason.NO_MARK) if np.isnan(price) else 0
 
 
-def _ladder(case: _Case, steps: list[Step], **known: Any) -> Ladder:
-    return Ladder(steps=tuple(steps), backstop_price=_backstop(case) if steps else NAN, **known)
+def _ladder(case: _Case, now: Figures, steps: list[Step], *, ends: int = 0, **known: bool) -> Ladder:
+    return Ladder(
+        steps=tuple(steps),
+        ends=ends,
+        backstop_price=_backstop(case) if steps else NAN,
+        is_beyond=float(now.margin_ratio[0]) >= 1,
+        debt=max(0.0, float(np.nan_to_num(-now.equity[0]))),
+        **known,
+    )
 
 
 def _backstop(case: _Case) -> float:
@@ -167,19 +191,20 @@ def _backstop(case: _Case) -> float:
         amount=case.tiers.amount * float(part),
         slope=case.tiers.slope * float(part),
     )
-    whole = case.position
-    found = case.figures(1.0, float(whole.wallet[0]), float(whole.mark_price[0]), less)
+    found = case.figures(1.0, float(case.position.wallet[0]), float(case.position.mark_price[0]), less)
     return float(found.liquidation_price[0])
 
 
 def _take_step(case: _Case, held: _Held, price: float) -> tuple[Step, _Held]:
     """One order at a price: what it closes, and what is held after it."""
     before = case.figures(held.share, held.wallet, price)
-    part, limit = SIZES[case.partial.method](case, held, before, price)
+    by_backstop = _is_for_backstop(case.partial, before)
+    part, limit = (1.0, None) if by_backstop else SIZES[case.partial.method](case, held, before, price)
     if np.isnan(part):
         return _unknown_step(case, held, before, price), held
     fill = case.partial.whole_fill if part >= 1 else case.partial.part_fill
-    wallet, fee_rate, fee = _settle(case.partial, held, before, part)
+    fill = Fill.BANKRUPTCY if by_backstop else fill
+    wallet, fee_rate, fee = _settle(case.partial, held, before, part, fill)
     share = 0.0 if part >= 1 else held.share * (1 - part)
     after = case.figures(share, wallet, price)
     is_short_still = share > 0 and not float(after.margin_ratio[0]) < 1 - 1e-12
@@ -196,14 +221,22 @@ def _take_step(case: _Case, held: _Held, price: float) -> tuple[Step, _Held]:
         equity=float(after.equity[0]),
         maintenance=float(after.maintenance_margin[0]),
         liquidation_price=float(after.liquidation_price[0]),
-        liquidation_reason=int(after.liquidation_reason[0]) if share else 0,
+        liquidation_reason=int(after.liquidation_reason[0]) if share and not np.isnan(wallet) else 0,
         pro_rata_price=float(pro_rata.liquidation_price[0]),
         tier=_tier_of(case, held, price),
         tier_after=-1 if not share else limit if limit is not None else int(after.tier[0]),
         is_whole=share == 0,
-        before_fee=np.isnan(fee_rate) and fill is not Fill.BANKRUPTCY,
+        before_fee=np.isnan(fee_rate) and fill is Fill.MARK,
+        by_backstop=by_backstop,
     )
     return step, _Held(share, wallet, price, limit, held.steps_taken + 1, is_short_still)
+
+
+def _is_for_backstop(partial: PartialRule, before: Figures) -> bool:
+    """Equity below the backstop's share of maintenance: nothing is sent to the market any more."""
+    if partial.backstop is None:
+        return False
+    return bool(before.equity[0] < float(partial.backstop) * before.maintenance_margin[0])
 
 
 def _unknown_step(case: _Case, held: _Held, before: Figures, price: float) -> Step:
@@ -221,6 +254,7 @@ def _unknown_step(case: _Case, held: _Held, before: Figures, price: float) -> St
         tier_after=-1,
         is_whole=False,
         before_fee=case.partial.fee_rate is None,
+        by_backstop=False,
     )
 
 
@@ -231,14 +265,15 @@ def _fee_rate(partial: PartialRule, before: Figures) -> float:
     return min(rate, max(0.0, float(before.equity[0] / before.value[0]))) if partial.fee_capped else rate
 
 
-def _settle(partial: PartialRule, held: _Held, before: Figures, part: float) -> tuple[float, float, float]:
+def _settle(
+    partial: PartialRule, held: _Held, before: Figures, part: float, fill: Fill
+) -> tuple[float, float, float]:
     """Margin after a part was closed, fee rate and fee; an unknown fee is left out, and the step says so."""
-    fill = partial.whole_fill if part >= 1 else partial.part_fill
     fee_rate = _fee_rate(partial, before)
     fee = fee_rate * part * float(before.value[0])
     if fill is Fill.UNKNOWN:
         return NAN, fee_rate, fee
-    if fill is Fill.BANKRUPTCY:
+    if fill is Fill.BANKRUPTCY or float(before.equity[0]) < 0:
         return held.wallet * (1 - part), fee_rate, fee
     loss = part * float(before.unrealised_pnl[0])
     return held.wallet + loss - (0.0 if np.isnan(fee) else fee), fee_rate, fee
@@ -287,7 +322,8 @@ def _nothing_known(case: _Case, held: _Held, before: Figures, price: float) -> t
 def _tiers_down(case: _Case, held: _Held, before: Figures, price: float) -> tuple[float, int | None]:
     """What exceeds the limit of a lower tier; the whole in the lowest tiers, or where no lower tier suffices."""
     tier, measure = _tier_of(case, held, price), _measure(case, held.share, price)
-    if tier < case.partial.whole_tiers or (case.partial.once and held.is_short_still):
+    is_second = case.partial.once and held.steps_taken > 0 and held.is_short_still
+    if tier < case.partial.whole_tiers or is_second or _misses_first_tier(case, held, price):
         return 1.0, None
     if not case.partial.picks_tier:
         limit = max(0, tier - case.partial.tiers_down)
@@ -299,6 +335,20 @@ def _tiers_down(case: _Case, held: _Held, before: Figures, price: float) -> tupl
         if float(after.margin_ratio[0]) < 1:
             return part, limit
     return 1.0, None
+
+
+def _misses_first_tier(case: _Case, held: _Held, price: float) -> bool:
+    """Where the venue takes the whole once the margin does not even meet the lowest tier's requirement."""
+    if not case.partial.whole_below_first:
+        return False
+    tiers, first = case.tiers, int(case.tiers.start[int(case.position.ladder[0])])
+    lowest = replace(
+        tiers,
+        rate=np.full_like(tiers.rate, tiers.rate[first]),
+        amount=np.full_like(tiers.amount, tiers.amount[first]),
+        slope=np.full_like(tiers.slope, tiers.slope[first]),
+    )
+    return bool(case.figures(held.share, held.wallet, price, lowest).margin_ratio[0] > 1)
 
 
 def _fraction(case: _Case, held: _Held, before: Figures, price: float) -> tuple[float, int | None]:

@@ -48,6 +48,7 @@ class PartialRule:
     Parameters  venue : as VenueRule.venue, or the part of it before _linear and the like · kinds : of contract
                 method : see Method · words : what the venue does, in a sentence or two
                 tiers_down : tiers one order goes down · picks_tier : to the highest lower tier that suffices instead
+                whole_below_first : the whole, once the margin does not even meet the lowest tier
                 whole_tiers : so many lowest tiers are closed whole · once : still short after a part, the rest goes
                 part_known_above : whether the size is known outside the whole tiers
                 fraction, threshold : part of the position closed above a value · least, most : of a block, in value
@@ -67,6 +68,7 @@ class PartialRule:
     tiers_down: int = 1
     picks_tier: bool = False
     whole_tiers: int = 1
+    whole_below_first: bool = False
     once: bool = False
     part_known_above: bool = True
     fraction: Decimal = Decimal(1)
@@ -135,8 +137,8 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         "limit of the lower tier whose requirement the margin meets. Unfilled or still short, and always in the "
         "lowest tier, the whole position is taken over at the bankruptcy price; what it sells better goes to the "
         "insurance fund.",
-        source="https://help.bybit.com/hc/en-us/articles/900000167723-Liquidation-Process-USDT-Contract- and "
-        "https://www.bybit.com/en/help-center/article?id=000001381 (USDC)",
+        source="Bybit help centre, articles 900000167723 (liquidation process, USDT contract) and 000001381 (USDC "
+        "contracts, unified account), stored copies",
         **_BYBIT,  # type: ignore[arg-type]
     ),
     PartialRule(
@@ -145,7 +147,7 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         words="Open orders of the contract are cancelled. Above the lowest tier, one order closes what exceeds the "
         "limit of the lower tier whose requirement the margin meets. Unfilled or still short, and always in the "
         "lowest tier, the whole position is taken over at the bankruptcy price.",
-        source="https://www.bybit.com/en/help-center/article?id=000001098",
+        source="Bybit help centre, article 000001098 (liquidation process, inverse contracts; 2024-01-24), stored copy",
         **_BYBIT,  # type: ignore[arg-type]
     ),
     PartialRule(
@@ -153,6 +155,7 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         method=Method.TIERS_DOWN,
         tiers_down=2,
         whole_tiers=2,
+        whole_below_first=True,
         words="From tier 3 up, the contracts above the limit of the tier two below are closed, and again while it "
         "falls short. In tiers 1 and 2, or once the margin does not even meet tier 1, the whole position is taken "
         "over at the bankruptcy price.",
@@ -172,9 +175,9 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         "lower one. Unfilled or still short, and always in the lowest, the entire position is taken over at the "
         "bankruptcy price.",
         fill_words=_FILL_OR_KILL,
-        fee_rate=Decimal(0),
         fee_words="none stated: what remains of the margin is lost with the whole",
         dated="undated copy",
+        unknowns=("whether a part pays a fee",),
         source="https://www.bitmex.com/app/liquidation",
     ),
     PartialRule(
@@ -213,7 +216,7 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         "complies; what finds no taker is deleveraged. What remains stays with the client.",
         dated="parameters of the chain's start; governance may have changed them since",
         unknowns=("today's parameters of the chain",),
-        source="https://github.com/dydxprotocol/v4-chain/blob/main/protocol/x/clob/keeper/liquidations.go",
+        source="github.com/dydxprotocol/v4-chain, protocol/x/clob/keeper/liquidations.go",
     ),
     PartialRule(
         venue="kraken_inverse",
@@ -222,11 +225,11 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         words="The whole position is sent as one order with its limit where equity is zero. What it does not fill "
         "is assigned to others, then unwound. What fills better than the limit stays with the client.",
         fill_words="limit at the bankruptcy price: at worst there, better stays with the client",
-        fee_rate=Decimal(0),
         fee_words="none stated for coin-margined contracts",
         remainder_stays=True,
         dated="page updated 2026-03-17",
-        source="https://support.kraken.com/articles/360022835671",
+        unknowns=("whether a fee is charged",),
+        source="https://support.kraken.com/hc/en-us/articles/360022835671-Equity-Protection-Process",
     ),
     PartialRule(
         venue="kraken_linear",
@@ -236,7 +239,7 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         words="Parts are closed first, with a fee, since 26 March 2026.",
         dated="page updated 2026-03-17",
         unknowns=("the size of a part", "from which size on", "the fee"),
-        source="https://support.kraken.com/articles/360022835671",
+        source="https://support.kraken.com/hc/en-us/articles/360022835671-Equity-Protection-Process",
     ),
     PartialRule(
         venue="deribit",
@@ -247,7 +250,7 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         "stays open.",
         dated="pages read 2026-11-22",
         unknowns=("the size of a round today", "the fee of USDC contracts"),
-        source="https://support.deribit.com/hc/en-us/articles/25944769313309",
+        source="Deribit support, articles 25944769313309 (Liquidations) and 25944777576477 (Insurance), stored copies",
     ),
     PartialRule(
         venue="gate",
@@ -257,9 +260,10 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         fill_words="not documented",
         effective_from=date(2024, 7, 15),
         dated="announcements 37783 of 2024-07-10 and 39469 of 2024-09-24",
+        part_fill=Fill.UNKNOWN,
         whole_fill=Fill.UNKNOWN,
         unknowns=("the price of a part", "the fee", "what becomes of the lowest tier"),
-        source="https://www.gate.com/announcements/article/37783",
+        source="Gate, announcements 37783 (2024-07-10) and 39469 (2024-09-24), stored copies",
     ),
     PartialRule(
         venue="gate",
@@ -268,7 +272,7 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         fill_words="taken over",
         dated="accounts before the change of 2024-07-15",
         unknowns=("the fee",),
-        source="https://www.gate.com/announcements/article/37783",
+        source="Gate, announcement 37783 (2024-07-10), stored copy",
     ),
     PartialRule(
         venue="bitget",
@@ -279,7 +283,7 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         standing=Standing.INFERRED,
         dated="page of 2025-02-07",
         unknowns=("the price", "the fee"),
-        source="https://www.bitget.com/support/articles/360058821652",
+        source="Bitget support, article 360058821652 (2025-02-07), stored copy",
     ),
     PartialRule(
         venue="kucoin",
@@ -290,7 +294,11 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         fill_words=_FILL_OR_KILL,
         standing=Standing.OLD_DOCUMENT,
         dated="page of 2022-12-01",
-        unknowns=(_NO_FEE_RATE, "whether it holds under the margin rule of 2025"),
+        unknowns=(
+            _NO_FEE_RATE,
+            "whether it holds under the margin rule of 2025",
+            "a higher level the client chose",
+        ),
         source="https://www.kucoin.com/blog/what-is-risk-limit-level-on-kucoin-futures-en",
     ),
     PartialRule(
@@ -301,11 +309,13 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         "lower tier at which the margin ratio is above zero is taken over; where none suffices, and always in tier "
         "1, the whole.",
         fill_words="taken over; the price is not documented",
+        part_fill=Fill.UNKNOWN,
         whole_fill=Fill.UNKNOWN,
         fee_words="an older page says there is no charge, a newer one that a small fee may be charged",
         dated="pages read 2026-11-22",
         unknowns=("the price of a part", "the fee"),
-        source="https://www.htx.com/support/en-us/detail/900001325083",
+        source="HTX (Huobi) support, articles 900001325083 (USDT contracts, isolated), 900000106106 (coin-margined) "
+        "and, newer, 24959973437846; stored copies",
     ),
     PartialRule(
         venue="phemex",
@@ -323,7 +333,7 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         fill_words="taken over",
         dated="page read 2026-11-22",
         unknowns=("the fee",),
-        source="https://support.coinex.com/hc/en-us/articles/360035659774",
+        source="CoinEx support, article 360035659774, stored copy",
     ),
     PartialRule(
         venue="delta",
@@ -336,7 +346,7 @@ PARTIAL_RULES: tuple[PartialRule, ...] = (
         standing=Standing.COPY,
         dated="copy of 2024",
         unknowns=("the size of an increment above the threshold", "the rate of the charge"),
-        source="https://guides.delta.exchange (Liquidation of Isolated Margined Positions, copy of 2024)",
+        source="Delta Exchange guide “Liquidation of Isolated Margined Positions”, copy of 2024",
     ),
     PartialRule(
         venue="mexc",

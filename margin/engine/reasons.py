@@ -46,7 +46,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.BEYOND_TIERS: "unknown: the position is larger than the last margin tier",
     Reason.TIER_GAP: "unknown: the margin tier table has a gap at this position's size",
     Reason.TIERS_JUMP: "unknown: maintenance jumps between this venue's tiers, so no single price liquidates",
-    Reason.NO_RULE: "unknown: no margin rule for this venue",
+    Reason.NO_RULE: "unknown: no margin rule for this venue, kind of contract and time",
     Reason.BAD_INPUT: "unknown: an input is impossible, such as a negative price or size",
     Reason.QUANTO: "unknown: quanto contracts are not computed",
     Reason.BEYOND_TIERS_AT_LIQUIDATION: "unknown: at liquidation it would exceed the last margin tier",

@@ -47,6 +47,7 @@ def rule_index(venue: str, kind: int, on: date | None = None) -> int:
         for place, rule in enumerate(RULES)
         if (rule.venue, rule.kind) == (real, kind)
         and (on is None or rule.effective_from is None or rule.effective_from <= on)
+        and (on is None or rule.effective_until is None or on <= rule.effective_until)
     ]
     if not found:
         raise UnknownRule(f"no margin rule for venue {venue!r}, kind {kind}" + (f", on {on}" if on else ""))
@@ -80,7 +81,8 @@ def displayed_liquidation_price(
     if not 0 < price < float("inf"):
         raise ValueError(f"not a liquidation price: {price}")
     if rule.rounding is Rounding.TICK_NEARER_MARK:
-        nearer = Decimal(price) + (side * tick_size if tick_size is not None else 0)
+        tick = Decimal(0) if tick_size is None or price <= tick_size else tick_size
+        nearer = Decimal(price) + side * tick
         return nearer.quantize(Decimal(1).scaleb(-rule.decimals), context=WIDE)
     exact = Decimal(f"{price:.14g}")
     if rule.rounding is Rounding.NONE:

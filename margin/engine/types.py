@@ -154,11 +154,13 @@ class Tiers:
         sample = self.sample if len(self.sample) else np.zeros(len(count), dtype=np.bool_)
         gapped, jumping = _breaks(self)
         slope = self.slope if len(self.slope) else np.zeros(rows)
+        # An open tier's rate has no end: what it starts with counts.
+        peak = self.rate + slope * np.where(np.isfinite(self.cap), self.cap - self.floor, 0.0)
         derived = {
             "sample": sample,
             "slope": slope,
             "count": count,
-            "peak_rate": np.maximum.reduceat(self.rate, self.start[:-1]) if rows else self.rate,
+            "peak_rate": np.maximum.reduceat(peak, self.start[:-1]) if rows else peak,
             "incomplete": sample | gapped | (self.floor[self.start[:-1]] > 0),
             "jumping": jumping,
             "sloped": _in_any_row(self.start, slope != 0),

@@ -1,7 +1,7 @@
 """What a venue's margin rule says: the words its data is written in."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -57,6 +57,7 @@ class VenueRule:
                 deduction : tiers carry amounts that make maintenance continuous; without, amounts count as 0
                 tiers_in_contracts : floors count contracts · tiers_in_coins : they count coins, that is the size
                 of a linear contract, which no price moves
+                has_rate_slope : rates may grow with size within a tier
                 rate_over_leverage : a tier holds an adjustment factor, the rate is that ÷ leverage (HTX)
                 extra_margin_fee : k of the closing fee that margin beyond the initial pays or saves: it counts
                 as extra ÷ (1 − k·s·f), k = +1 linear, −1 inverse, 0 = at par (Bybit)
@@ -64,7 +65,8 @@ class VenueRule:
                 pays a positive rate: the long
                 rounding, decimals : how the venue shows a price
                 ratio_name, ratio : the venue's own margin ratio
-                effective_from : None = no earlier rule is known
+                effective_from : None = no earlier rule is known · effective_until : the last day it is known to hold
+                opened_since : it holds for positions opened since then, and what holds for older ones is not here
                 source : document, with the date it was read or stored
     """
 
@@ -78,6 +80,7 @@ class VenueRule:
     deduction: bool = True
     tiers_in_contracts: bool = False
     tiers_in_coins: bool = False
+    has_rate_slope: bool = False
     rate_over_leverage: bool = False
     extra_margin_fee: int = 0
     funding_rate: Decimal = Decimal(0)
@@ -86,6 +89,8 @@ class VenueRule:
     ratio_name: str = "Margin ratio"
     ratio: Ratio = Ratio.MAINTENANCE_OVER_EQUITY
     effective_from: date | None = None
+    effective_until: date | None = None
+    opened_since: datetime | None = None
     source: str
 
     @property

@@ -1,7 +1,7 @@
 """Every venue's margin rule, with the day it took force and the document that says so."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -122,6 +122,7 @@ def _deribit() -> Iterator[VenueRule]:
             name="Deribit",
             deduction=False,
             tiers_in_coins=kind == LINEAR,
+            has_rate_slope=True,
             ratio_name="Maintenance margin / margin balance",
             source=_DERIBIT_SOURCE,
         )
@@ -152,7 +153,8 @@ def _bitget() -> Iterator[VenueRule]:
         "opened since 2025-11-10 08:00 UTC pay by slices, earlier ones their tier's rate on the whole; taker rate",
     }
     yield from _rules(_BOTH, **shared, deduction=False)
-    yield from _rules(_BOTH, **shared, effective_from=date(2025, 11, 10))
+    since = datetime(2025, 11, 10, 8, tzinfo=UTC)
+    yield from _rules(_BOTH, **shared, effective_from=since.date(), opened_since=since)
 
 
 def _kucoin() -> Iterator[VenueRule]:
@@ -210,17 +212,26 @@ def _phemex() -> Iterator[VenueRule]:
     )
 
 
+_HTX: dict[str, Any] = {
+    "venue": "htx",
+    "name": "HTX",
+    "deduction": False,
+    "tiers_in_contracts": True,
+    "rate_over_leverage": True,
+    "rounding": Rounding.NONE,
+    "source": "https://www.htx.com/support/104919792315746 (stored copy): maintenance rate = adjustment factor ÷ "
+    "leverage; whether the linear rule changed with the system of 2026-04-07 is not known",
+}
+
 _OTHERS: tuple[dict[str, Any], ...] = (
     {
-        "kinds": _BOTH,
-        "venue": "htx",
-        "name": "HTX",
-        "deduction": False,
-        "tiers_in_contracts": True,
-        "rate_over_leverage": True,
-        "rounding": Rounding.NONE,
-        "source": "https://www.htx.com/support/104919792315746 (stored copy): maintenance rate = adjustment factor ÷ "
-        "leverage; whether the linear rule changed with the system of 2026-04-07 is not known",
+        "kinds": (LINEAR,),
+        **_HTX,
+        "effective_until": date(2026, 4, 6),
+    },
+    {
+        "kinds": (INVERSE,),
+        **_HTX,
     },
     {
         "kinds": _BOTH,
@@ -238,6 +249,7 @@ _OTHERS: tuple[dict[str, Any], ...] = (
         "kinds": (LINEAR,),
         "venue": "delta",
         "name": "Delta Exchange",
+        "has_rate_slope": True,
         "maintenance_basis": Basis.ENTRY,
         "deduction": False,
         "rounding": Rounding.NONE,

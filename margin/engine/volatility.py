@@ -15,6 +15,8 @@ DECAY = 0.94
 WINDOW_DAYS, RANGE_DAYS, TRUE_RANGE_DAYS = 60, 30, 14
 # With fewer there is no volatility.
 MINIMUM_DAYS = 10
+# A day with a hole is wild where its range alone speaks of so many times the volatility of whole days.
+WILD = 2.0
 OPEN, HIGH, LOW, CLOSE = range(4)
 
 
@@ -221,6 +223,44 @@ def measure_volatility(ohlc: Float, follows: Bool | None = None) -> Volatilities
         yang_zhang=yang_zhang(last, last_linked),
         average_true_range_ratio=average_true_range(bars, linked) / float(bars[-1, CLOSE]),
     )
+
+
+def measure_days(ohlc: Float, number: Int64, is_whole: Bool) -> tuple[int, Volatilities] | None:
+    """How much the price moves, from days some of which lack hours.
+
+    Parameters  ohlc : (n, 4) daily bars, oldest first · number : (n,) which day, the last is −1
+                is_whole : (n,) the day has hours enough to say how far the price went
+    Returns     how many days counted, and what they say; None where measure_volatility of the whole days gives none,
+                or the last day does not count
+    Raises      BarError: bad bars
+    Notes       A day with a hole says only how far the price went at least. That counts, from the close of the day
+                before on, where it is WILD and makes the volatility larger: marks stop when the market runs, and
+                what was seen of that day may not get lost.
+    """
+    bars = check_bars(ohlc)
+    measured = measure_volatility(bars[is_whole], np.diff(number[is_whole], prepend=number[0] - 2) == 1)
+    if measured is None:
+        return None
+    seen = _open_at_close_before(bars, (np.diff(number, prepend=number[0] - 2) == 1) & ~is_whole)
+    # What Parkinson makes of the one bar.
+    ranging = np.log(seen[:, HIGH] / seen[:, LOW]) / np.sqrt(4.0 * np.log(2.0))
+    counts = is_whole | (ranging > WILD * measured.blend)
+    if number[-1] != -1 or not counts[-1]:
+        return None
+    with_holes = measure_volatility(seen[counts], np.diff(number[counts], prepend=number[0] - 2) == 1)
+    if with_holes is not None and with_holes.blend > measured.blend:
+        return int(np.count_nonzero(counts)), with_holes
+    return int(np.count_nonzero(is_whole)), measured
+
+
+def _open_at_close_before(bars: Float, place: Bool) -> Float:
+    """The bars, with those marked (never the first) made to begin at the close before them."""
+    found = bars.copy()
+    before = bars[np.flatnonzero(place) - 1, CLOSE]
+    found[place, OPEN] = before
+    found[place, HIGH] = np.maximum(found[place, HIGH], before)
+    found[place, LOW] = np.minimum(found[place, LOW], before)
+    return found
 
 
 def _logs(ohlc: Float) -> tuple[Float, Float, Float, Float]:

@@ -8,6 +8,12 @@ from django.db import migrations, models
 import advisors.models
 from config.db.wall import narrow_grants, tenant_table
 
+# Shipped so far with some of their tiers only, which was known by their names; the rows say so from now on.
+MARK_SAMPLES = """
+UPDATE margin_tier SET is_sample = true WHERE (label, symbol) IN
+(('binance_coinm', 'BTCUSD'), ('bybit_linear', 'BTCUSDT'))
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -121,8 +127,14 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="tier",
             name="rate_slope",
-            field=models.DecimalField(decimal_places=18, default=0, max_digits=38),
+            field=models.DecimalField(db_default=0, decimal_places=18, default=0, max_digits=38),
         ),
+        migrations.AddField(
+            model_name="tier",
+            name="is_sample",
+            field=models.BooleanField(db_default=False, default=False),
+        ),
+        migrations.RunSQL(MARK_SAMPLES, migrations.RunSQL.noop),
         migrations.AddConstraint(
             model_name="tier",
             constraint=models.UniqueConstraint(
@@ -173,6 +185,42 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("daily_volatility__gt", 0), ("daily_volatility__lt", 100)),
                 name="margin_volatility_sane",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="risklevels",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    watch_ratio__gt=0,
+                    danger_ratio__gte=models.F("watch_ratio"),
+                    critical_ratio__gte=models.F("danger_ratio"),
+                    critical_ratio__lt=1,
+                ),
+                name="margin_risklevels_ratio_sane",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="risklevels",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    critical_sigmas__gt=0,
+                    danger_sigmas__gte=models.F("critical_sigmas"),
+                    watch_sigmas__gte=models.F("danger_sigmas"),
+                    watch_sigmas__lt=100,
+                ),
+                name="margin_risklevels_sigmas_sane",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="risklevels",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    critical_distance__gt=0,
+                    danger_distance__gte=models.F("critical_distance"),
+                    watch_distance__gte=models.F("danger_distance"),
+                    watch_distance__lt=1,
+                ),
+                name="margin_risklevels_distance_sane",
             ),
         ),
         narrow_grants("margin_tier", worker="SELECT, INSERT"),

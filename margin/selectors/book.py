@@ -25,6 +25,7 @@ COLUMNS = (
     ("entry_price", ">f8", "p.entry_price::float8"),
     ("wallet", ">f8", "p.isolated_wallet::float8"),
     ("leverage", ">f8", "coalesce(p.leverage::float8, 'NaN')"),
+    ("opened_at", ">f8", "extract(epoch FROM p.opened_at)::float8"),
 )
 ARRAYS = ", ".join(f"array_agg({expression})" for _, _, expression in COLUMNS)
 # One row of arrays: a thousand rows fetched one by one, be it by COPY, cost five times the Python.
@@ -59,6 +60,8 @@ class Book:
     entry_price: Float
     wallet: Float
     leverage: Float
+    # Seconds since 1970.
+    opened_at: Float
     thresholds: Thresholds = DEFAULT_THRESHOLDS
     # When the newest event or levels that are known here were recorded; none if there never were any.
     recorded_at: datetime | None = None
@@ -79,7 +82,8 @@ class Book:
             wallet=self.wallet,
             mark_price=mark_price,
             fee_rate=market.fee_rate[place],
-            rule=market.rule[place],
+            # A rule for positions opened since a moment says nothing of older ones.
+            rule=np.where(self.opened_at < market.opened_since[place], np.int16(-1), market.rule[place]),
             ladder=market.ladder[place],
             leverage=self.leverage,
             daily_volatility=daily_volatility,

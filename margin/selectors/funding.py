@@ -13,7 +13,7 @@ from margin.engine.rules import RULES, UnknownRule, rule_index
 from margin.engine.tiers import build_tiers
 from margin.engine.types import KINDS, LONG, SHORT, Float, pack_positions
 from margin.selectors.ladders import day_of, ladder_of_instrument
-from margin.selectors.rows import PositionRow, money, price, trim
+from margin.selectors.rows import PositionRow, money, price_move, trim
 from margin.selectors.tables import fetch_rows
 from portfolios.fold import SAME_PAYMENT
 
@@ -221,7 +221,7 @@ def _drain(
             payments_per_day=count,
             paid=Paid(money(amount, row.settle_asset) or Decimal(0)),
             of_wallet_ratio=amount / wallet if wallet > 0 else None,
-            liquidation_drift=price(float(moved - before), row.tick_size),
+            liquidation_drift=price_move(float(moved - before), row.tick_size),
             is_towards_mark=sign * float(moved - before) > 0,
         )
         for (rate, count), amount, moved in zip(means, amounts, after, strict=True)

@@ -15,10 +15,10 @@ from portfolios.models import Instrument
 
 log = structlog.get_logger(__name__)
 
-FIELDS = ("tier", "floor", "cap", "rate", "amount", "max_leverage", "slope", "source")
+FIELDS = ("tier", "floor", "cap", "rate", "amount", "max_leverage", "slope", "is_sample", "source")
 STORED = (
     *("tier", "floor", "cap", "maintenance_rate", "maintenance_amount", "max_leverage", "rate_slope"),
-    "source",
+    *("is_sample", "source"),
 )
 COLUMNS = ("label", "symbol", "effective_from", "recorded_at", *STORED)
 # Of one effective date the table recorded last holds: what was recorded before it was a mistake, or called off.

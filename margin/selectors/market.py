@@ -43,6 +43,8 @@ class Market:
     kind: Int8
     contract_size: Float
     rule: Int16
+    # Seconds since 1970 from which a position must be open for the rule to be its own.
+    opened_since: Float
     fee_rate: Float
     ladder: Int32
     mark_price: Float
@@ -124,6 +126,7 @@ def _build(
         kind=np.array([*(KINDS[row[2]] for row in listed), LINEAR], dtype=np.int8),
         contract_size=np.array([*(float(row[3]) for row in listed), float("nan")]),
         rule=np.array(rules, dtype=np.int16),
+        opened_since=np.array([_opened_since(rule) for rule in rules]),
         fee_rate=np.array([0.0 if rule < 0 else float(RULES[rule].default_fee_rate) for rule in rules]),
         ladder=np.array([*(index.get((row[4], row[5]), -1) for row in listed), -1], dtype=np.int32),
         tiers=build_tiers(ladders),
@@ -143,6 +146,11 @@ def _mark_columns(marks: Sequence[Mark]) -> dict[str, Any]:
         "priced_at": np.array([*(_moment(at) for _, _, at, _ in marks), never], dtype="datetime64[us]"),
         "daily_volatility": np.array([*(nan if sigma is None else sigma for *_, sigma in marks), nan]),
     }
+
+
+def _opened_since(rule: int) -> float:
+    since = RULES[rule].opened_since if rule >= 0 else None
+    return float("-inf") if since is None else since.timestamp()
 
 
 def _rule_of(venue: str, kind: int, day: date) -> int:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from margin.selectors.dollars import IN_DOLLARS, has_dollar_price, in_dollars
+from margin.selectors.dollars import IN_DOLLARS, in_dollars
 from margin.selectors.positions import (
     DISTANCE,
     IS_STALE,
@@ -250,11 +250,11 @@ class RowTotals:
 
 def total_rows(rows: Sequence[PositionRow]) -> RowTotals:
     known = [row for row in rows if row.state != "unknown"]
-    priced = [row for row in known if has_dollar_price(row)]
+    priced = [row for row in known if in_dollars(row, row.max_loss) is not None]
 
     def total(figure: str) -> float | None:
-        amounts = [in_dollars(row, getattr(row, figure)) or 0.0 for row in priced]
-        return sum(amounts) if amounts else None
+        amounts = [in_dollars(row, getattr(row, figure)) for row in priced]
+        return sum(amount for amount in amounts if amount is not None) if amounts else None
 
     def each(figure: str) -> list[float]:
         return [value for row in known if (value := getattr(row, figure)) is not None]

@@ -46,6 +46,7 @@ class StepRow:
     tier_after: int | None
     is_whole: bool
     at_bankruptcy: bool
+    by_backstop: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class PartialView:
     hidden: int
     is_known: bool
     is_cut: bool
+    is_beyond: bool
+    debt: Decimal | None
     keeps_margin: bool
     why: str
     least: tuple[LeastRow, ...]
@@ -98,7 +101,8 @@ def get_partial_ladder(row: PositionRow, *, as_of: datetime | None = None) -> Pa
 
 def _nothing(why: str) -> PartialView:
     return PartialView(
-        words="", steps=(), last=None, hidden=0, is_known=False, is_cut=False, keeps_margin=False, why=why, least=(),
+        words="", steps=(), last=None, hidden=0, is_known=False, is_cut=False, is_beyond=False,
+        debt=None, keeps_margin=False, why=why, least=(),
         backstop_price=None, fill_words="", fee_words="", assumptions=(), unknowns=(), standing="", dated="",
         since=None, source="", tiers_since=None,
     )  # fmt: skip
@@ -114,10 +118,12 @@ def _view(row: PositionRow, single: Single, rule: PartialRule, ladder: Ladder) -
         hidden=len(steps) - SHOWN_STEPS - 1 if is_long else 0,
         is_known=ladder.is_known,
         is_cut=ladder.is_cut,
+        is_beyond=ladder.is_beyond,
+        debt=money(ladder.debt, row.settle_asset) if ladder.debt else None,
         keeps_margin=rule.remainder_stays,
         why="" if steps else describe_reason(ladder.ends),
         least=_least(row, single, rule, ladder),
-        backstop_price=price(ladder.backstop_price, row.tick_size),
+        backstop_price=_backstop(row, ladder),
         fill_words=rule.fill_words,
         fee_words=rule.fee_words,
         assumptions=_assumptions(rule, ladder),
@@ -130,26 +136,48 @@ def _view(row: PositionRow, single: Single, rule: PartialRule, ladder: Ladder) -
     )
 
 
+def _backstop(row: PositionRow, ladder: Ladder) -> Decimal | None:
+    """Only while it is still to come."""
+    if any(step.by_backstop for step in ladder.steps):
+        return None
+    return price(ladder.backstop_price, row.tick_size)
+
+
 def _assumptions(rule: PartialRule, ladder: Ladder) -> tuple[str, ...]:
     """What the numbers rest on beside the venue's words."""
     if not ladder.steps or not ladder.is_known:
         return ()
     parts = any(not step.is_whole for step in ladder.steps)
-    said = [
-        "Each step is filled at the mark at which it begins, without slippage."
-        if rule.part_fill is Fill.MARK and parts
-        else "What is taken over loses exactly its share of the margin.",
-    ]
+    said = _fill_words(rule, parts)
     if parts and rule.part_fill is Fill.MARK:
         said.append(
             "The rest of the margin stays with what remains. If the closed part took its share along, what remains "
             "would be liquidated at the price marked “at worst”."
         )
+    if ladder.is_open:
+        said += _open_words(rule)
     if any(step.before_fee for step in ladder.steps):
         said.append("The fee is not known and left out: less remains, and the next price is nearer.")
     if rule.method is Method.FRACTION and parts:
         said.append("The second fall comes within 30 seconds of the first step.")
     return tuple(said)
+
+
+def _open_words(rule: PartialRule) -> list[str]:
+    """Of a part whose price no document gives."""
+    said = [
+        "The price of a part is not documented: what it leaves of the margin, and what follows, is not computed."
+    ]
+    return [*said, "Which lower tier suffices is judged at the mark."] if rule.picks_tier else said
+
+
+def _fill_words(rule: PartialRule, parts: bool) -> list[str]:
+    fills = {rule.part_fill if parts else rule.whole_fill, rule.whole_fill}
+    said = {
+        Fill.MARK: "Each step is filled at the mark at which it begins, without slippage.",
+        Fill.BANKRUPTCY: "What is taken over loses exactly its share of the margin.",
+    }
+    return [words for fill, words in said.items() if fill in fills]
 
 
 def _rows(row: PositionRow, single: Single, ladder: Ladder) -> tuple[StepRow, ...]:
@@ -174,10 +202,12 @@ def _row(
     at_once: bool,
 ) -> StepRow:
     begins_at = _shown(row, single, step.begins_at)
+    if row.mark_price is not None and step.begins_at == float(row.mark_price):
+        begins_at = row.mark_price
     return StepRow(
         number=number,
         begins_at=begins_at,
-        distance_ratio=_distance(row, begins_at),
+        distance_ratio=_distance(row, single.side, begins_at),
         at_once=at_once,
         filled_at=price(step.filled_at, row.tick_size),
         closed=None if left is None else held - left,
@@ -196,6 +226,7 @@ def _row(
         tier_after=None if step.tier_after < 0 else step.tier_after + 1,
         is_whole=step.is_whole,
         at_bankruptcy=not isnan(step.filled_at) and step.filled_at != step.begins_at,
+        by_backstop=step.by_backstop,
     )
 
 
@@ -217,10 +248,11 @@ def _size(quantity: Decimal, share: float) -> Decimal:
     return trim(exact.quantize(Decimal(1).scaleb(-decimals))) or Decimal(0)
 
 
-def _distance(row: PositionRow, at: Decimal) -> float | None:
+def _distance(row: PositionRow, side: int, at: Decimal) -> float | None:
+    """Towards loss; of a price the mark has passed there is none left to go."""
     if row.mark_price is None:
         return None
-    return float(abs(row.mark_price - at) / row.mark_price)
+    return max(0.0, float(side * (row.mark_price - at) / row.mark_price))
 
 
 def _least(row: PositionRow, single: Single, rule: PartialRule, ladder: Ladder) -> tuple[LeastRow, ...]:
@@ -231,7 +263,7 @@ def _least(row: PositionRow, single: Single, rule: PartialRule, ladder: Ladder) 
         return ()
     begins_at = ladder.steps[0].begins_at
     found = []
-    for beyond in BEYOND:
+    for beyond in (Decimal(0), *BEYOND) if ladder.is_beyond else BEYOND:
         at = begins_at * (1 - single.side * float(beyond))
         share = least_share(single.positions, single.tiers, single.rules, at)
         found.append(LeastRow(beyond, price(at, row.tick_size) or Decimal(0), share))

@@ -178,6 +178,7 @@ def _figures_of(held: Sequence[Held], market: Market, thresholds: Thresholds) ->
         contracts=np.array([float(state.quantity) for state in states]),
         entry_price=np.array([float(state.entry_price) for state in states]),
         wallet=np.array([float(state.isolated_wallet) for state in states]),
+        opened_at=np.array([state.opened_at.timestamp() for state in states]),
         leverage=np.array([float("nan" if state.leverage is None else state.leverage) for state in states]),
     )
     place = market.find(book.instrument_id)

@@ -29,6 +29,8 @@ STABLE_ASSETS = frozenset({"USDT", "USDC", "USD", "BUSD", "FDUSD"})
 MONEY_STEP, COIN_STEP = Decimal("0.01"), Decimal("0.00000001")
 # The largest admissible size times the largest price has 54 digits before the point.
 WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
+# Digits of a price of which the tick would leave less.
+SIGNIFICANT = 5
 NOT_COMPUTED = "Not computed yet"
 CHANGED = "Changed since it was last computed"
 LEVELS_CHANGED = "The firm's levels changed since it was last computed"
@@ -129,12 +131,34 @@ def money(value: float | None, asset: str) -> Decimal | None:
 
 
 def price(value: float | None, tick_size: Decimal) -> Decimal | None:
-    """A float of the engine as a price: two decimals beyond the tick, for it is no quotation."""
+    """A float of the engine as a price: two decimals beyond the tick, for it is no quotation, more of a tiny one."""
     if value is None or not isfinite(value):
         return None
-    exponent = tick_size.normalize().as_tuple().exponent
-    decimals = max(2, -int(exponent) + 2)
-    return Decimal(value).quantize(Decimal(1).scaleb(-decimals), context=WIDE)
+    exact, least = Decimal(value), _tick_decimals(tick_size) + 2
+    # No digits of what is nothing but the noise of a float.
+    decimals = min(price_decimals(exact, least), least + 4)
+    return exact.quantize(Decimal(1).scaleb(-decimals), context=WIDE)
+
+
+def price_move(value: float | None, tick_size: Decimal) -> Decimal | None:
+    """A difference of prices: two decimals beyond the tick, and nothing where it is less."""
+    if value is None or not isfinite(value):
+        return None
+    return Decimal(value).quantize(Decimal(1).scaleb(-_tick_decimals(tick_size) - 2), context=WIDE)
+
+
+def price_decimals(value: Decimal, tick_decimals: int) -> int:
+    """How a price is written wherever it is: to its tick, and to five digits where the tick leaves fewer than four.
+
+    A liquidation price far below the mark can be a fraction of a tick, and one digit of it is no price.
+    """
+    if not value or value.adjusted() + tick_decimals >= SIGNIFICANT - 2:
+        return tick_decimals
+    return SIGNIFICANT - 1 - value.adjusted()
+
+
+def _tick_decimals(tick_size: Decimal) -> int:
+    return max(0, -int(tick_size.normalize().as_tuple().exponent))
 
 
 def trim(value: Decimal | None) -> Decimal | None:
@@ -206,7 +230,7 @@ def _figures(raw: dict[str, Any], rule: VenueRule | None) -> dict[str, Any]:
         "max_loss": money(raw["max_loss"], settle),
         "margin_ratio": raw["margin_ratio"],
         "distance_ratio": raw["distance_ratio"],
-        "distance_money": None if None in (mark, liquidation) else price(abs(mark - liquidation), tick),
+        "distance_money": None if None in (mark, liquidation) else price_move(abs(mark - liquidation), tick),
         "liquidation_price": _shown_liquidation(raw, rule),
         "liquidation_reason": describe_reason(raw["liquidation_reason"])
         if raw["liquidation_reason"]

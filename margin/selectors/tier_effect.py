@@ -291,11 +291,11 @@ def _known(value: float) -> float | None:
 
 
 def _effect(rows: Sequence[Affected]) -> Effect:
+    rows = sorted(rows, key=_worst_first)
     unknown = [each for each in rows if each.after.state == "unknown" and not each.is_moved]
-    moved = sorted((each for each in rows if each.is_moved), key=_worst_first)
     return Effect(
         total=len(rows),
-        moved=tuple(moved),
+        moved=tuple(each for each in rows if each.is_moved),
         unknown=tuple(unknown),
         over_cap=tuple(each for each in rows if each.leverage_cap is not None),
         sizes=tuple(each.size for each in rows if each.size is not None),

@@ -167,6 +167,8 @@ def get_tier_table(
     label: str, symbol: str, *, number: int | None = None, as_of: datetime | None = None
 ) -> TierTablePage:
     """A table in the version asked for, or the one in force, or the first that is to be."""
+    if "\0" in label + symbol:
+        raise TierTableNotFound
     wait_for_moment(as_of)
     moment = as_of or timezone.now()
     day, key = day_of(moment), (label, symbol)

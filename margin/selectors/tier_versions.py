@@ -124,6 +124,7 @@ def table_name(label: str) -> str:
     for rule in RULES:
         if label == rule.tier_label:
             return rule.name
+    for rule in RULES:
         if label.startswith(rule.tier_label + "_"):
             return f"{rule.name}, {label.removeprefix(rule.tier_label + '_')}"
     return label

@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from advisors.selectors.past import wait_for_moment
+from margin.engine.figures import LEAST_VOLATILITY
 from margin.engine.volatility import MINIMUM_DAYS, annualise
 
 # Marks that ended longer ago say nothing of today any more.
 AGE_LIMIT = timedelta(days=3)
-# The newest of an instrument that had been computed by a moment, unknown once the marks behind it are too old. Every
-# reader joins this text, so that all mean the same.
+# The newest of an instrument that had been computed by a moment, unknown once the marks behind it are too old, or where
+# they hardly move. Every reader joins this text, so that all mean the same.
 KNOWN = f"""LEFT JOIN LATERAL (
-    SELECT CASE WHEN until_at > {{at}} - interval '{AGE_LIMIT.days} days' THEN daily_volatility END AS daily_volatility
+    SELECT CASE WHEN until_at > {{at}} - interval '{AGE_LIMIT.days} days' AND daily_volatility >= {LEAST_VOLATILITY}
+        THEN daily_volatility END AS daily_volatility
     FROM margin_volatility WHERE instrument_id = {{instrument}} AND computed_at <= {{at}}
     ORDER BY computed_at DESC LIMIT 1) v ON true"""
 AS_OF = f"""
@@ -60,6 +62,10 @@ class Measured:
 
 NOT_YET = f"not measured yet: that takes {MINIMUM_DAYS} days of marks or of the venue's own candles"
 TOO_OLD = f"the marks it was measured from ended more than {AGE_LIMIT.days} days ago"
+TOO_CALM = (
+    f"the mark moved less than {LEAST_VOLATILITY:.1%} a day, as a peg or a feed that stands still: "
+    "distances are judged in percent"
+)
 NOTHING = Measured(
     daily_volatility=None,
     annual_volatility=None,
@@ -94,11 +100,11 @@ def get_volatility(venue: str, symbol: str, *, as_of: datetime | None = None) ->
         ((at, until_at, computed_at, version, days, daily, *estimators),) = cursor.fetchall()
     if until_at is None:
         return NOTHING
-    is_usable = until_at > at - AGE_LIMIT
+    reason = _refuse(daily, at - until_at)
     close_close, ewma, parkinson, garman_klass, rogers_satchell, yang_zhang, true_range = estimators
     return Measured(
-        daily_volatility=daily if is_usable else None,
-        annual_volatility=annualise(daily) if is_usable else None,
+        daily_volatility=daily if reason is None else None,
+        annual_volatility=annualise(daily) if reason is None else None,
         close_close=close_close,
         ewma=ewma,
         parkinson=parkinson,
@@ -111,5 +117,12 @@ def get_volatility(venue: str, symbol: str, *, as_of: datetime | None = None) ->
         until_at=until_at,
         computed_at=computed_at,
         age_seconds=(at - until_at).total_seconds(),
-        reason=None if is_usable else TOO_OLD,
+        reason=reason,
     )
+
+
+def _refuse(daily_volatility: float, age: timedelta) -> str | None:
+    """Why a measurement may not be used, by the rule of KNOWN."""
+    if age >= AGE_LIMIT:
+        return TOO_OLD
+    return TOO_CALM if daily_volatility < LEAST_VOLATILITY else None

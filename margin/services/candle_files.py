@@ -11,6 +11,8 @@ from margin.services.candles import PRICES, CandleIn, CandlesRefused, CandlesTak
 from margin.services.mark_files import PLAIN_NUMBER
 
 COLUMNS = tuple(column.name for column in fields(CandleIn))
+# All of a file is held in memory and written at once: two months of some 70 instruments.
+MOST_CANDLES = 100_000
 
 
 class CandleFileRefused(Exception):
@@ -28,7 +30,12 @@ def ingest_candle_file(lines: Iterable[str]) -> CandlesTaken:
     candles, places = [], []
     try:
         _check_header(reader.fieldnames or ())
-        for record in reader:
+        for count, record in enumerate(reader, start=1):
+            if count > MOST_CANDLES:
+                errors.append(
+                    (reader.line_num, "-", f"a file has at most {MOST_CANDLES} candles: cut it in parts")
+                )
+                break
             found = _read_record(record, reader.line_num, errors)
             if found is not None:
                 candles.append(found)

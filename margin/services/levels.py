@@ -6,8 +6,9 @@ from datetime import datetime
 from django.db import connection, transaction
 
 from advisors import audit
+from advisors.jobs import ring_on_commit
 from advisors.services.recording import hold_readers, take_stamp
-from margin.engine.states import Thresholds
+from margin.engine.states import Thresholds, find_faults
 from margin.models import RiskLevels
 from margin.selectors.levels import Levels, read_levels
 
@@ -40,6 +41,8 @@ def set_levels(*, thresholds: Thresholds, reason: str, replaces: datetime | None
     """
     if not reason.strip():
         raise LevelsRefused("reason", "Say why.")
+    for name, fault in find_faults(asdict(thresholds)).items():
+        raise LevelsRefused(name, fault)
     hold_readers()
     with connection.cursor() as cursor:
         cursor.execute(ONE_AT_A_TIME)
@@ -62,3 +65,5 @@ def set_levels(*, thresholds: Thresholds, reason: str, replaces: datetime | None
         before=asdict(found.thresholds),
         after={**levels, "reason": reason},
     )
+    # Every state of the firm is of earlier levels until it is computed again.
+    ring_on_commit("recompute")

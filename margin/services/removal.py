@@ -162,6 +162,7 @@ def _figures_of(held: dict[str, Any]) -> tuple[Tiers, str, Figures]:
             fee_rate=[float(RULES[rule].default_fee_rate)],
             rule=[rule],
             ladder=[0],
+            leverage=[held["leverage"]],
         ),
         tiers,
     )

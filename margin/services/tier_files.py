@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from unicodedata import category
 
 from margin.engine.tier_faults import find_faults
 from margin.engine.tiers import COLUMNS as REQUIRED
-from margin.engine.tiers import Ladder, TierRow, check_ladder, ladder_of
+from margin.engine.tiers import SAMPLE_WORDS, Ladder, TierRow, check_ladder, ladder_of
 
-# A file of several dates names them itself; a venue whose rate is continuous has a slope.
-OPTIONAL = ("rate_slope", "effective_from")
+# A venue whose rate is continuous has a slope; a table of some tiers only says so; a file of several dates names them.
+OPTIONAL = ("rate_slope", "is_sample", "effective_from")
 COLUMNS = (*REQUIRED, *OPTIONAL)
 ERRORS_SHOWN = 100
 LABEL_DATE = re.compile(r"_(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
 # Numbers are written as 1e-05 too.
 NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][-+]?[0-9]{1,2})?", re.ASCII)
 WHOLE_NUMBER = re.compile(r"[0-9]{1,4}(?:\.0+)?", re.ASCII)
+# Unicode's word for NUL, line ends and their like.
+CONTROL = "Cc"
 # NUMERIC(38,18) rounds silently and the columns are as wide as they are.
 LARGEST, DECIMALS = Decimal(10) ** 20, 18
 WIDTHS = {"venue": 32, "symbol": 40, "source": 300}
@@ -134,7 +137,7 @@ def read_tier_tables(
 def _read_record(
     line: int, record: Mapping[Any, Any], default: date | None, problems: list[TierProblem]
 ) -> tuple[Key, TierRow] | None:
-    label, symbol = ((record.get(name) or "").strip() for name in ("venue", "symbol"))
+    label, symbol = (_shown((record.get(name) or "").strip()) for name in ("venue", "symbol"))
     wrong: list[tuple[str, str]] = []
     values: dict[str, Any] = {}
     if None in record or any(record.get(column) is None for column in REQUIRED):
@@ -145,7 +148,11 @@ def _read_record(
                 values[column] = read((record.get(column) or "").strip(), column)
             except ValueError as error:
                 wrong.append((column, str(error)))
-    since = values.get("effective_from") or _day_of_label(label) or default
+    try:
+        since = values.get("effective_from") or _day_of_label(label) or default
+    except ValueError:
+        since = None
+        wrong.append(("venue", "ends in a day that no calendar has"))
     if since is None and not wrong:
         wrong.append(("effective_from", "no date is given, neither here nor for the file"))
     if since is None or wrong:
@@ -153,7 +160,8 @@ def _read_record(
         return None
     numbers = {name: values[column] for column, name in NUMBERS.items()}
     numbers["slope"] = numbers["slope"] or Decimal(0)
-    return (label, symbol, since), TierRow(tier=values["tier"], source=values["source"], **numbers)
+    plain = {name: values[name] for name in ("tier", "is_sample", "source")}
+    return (label, symbol, since), TierRow(**plain, **numbers)
 
 
 def _day_of_label(label: str) -> date | None:
@@ -162,9 +170,16 @@ def _day_of_label(label: str) -> date | None:
     return date(*(int(part or 1) for part in found.groups())) if found else None
 
 
+def _shown(text: str) -> str:
+    """Text of a file that can be printed."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if category(each) == CONTROL else each for each in text)
+
+
 def _read_text(text: str, column: str) -> str:
     if not text:
         raise ValueError("is empty")
+    if any(category(each) == CONTROL for each in text):
+        raise ValueError("holds a control character")
     if len(text) > WIDTHS[column]:
         raise ValueError(f"is longer than {WIDTHS[column]} characters")
     return text
@@ -189,6 +204,12 @@ def _read_number(text: str, column: str) -> Decimal | None:
     return value
 
 
+def _read_sample(text: str, column: str) -> bool:
+    if text not in SAMPLE_WORDS:
+        raise ValueError(f"{text[:40]!r} is neither yes nor empty")
+    return SAMPLE_WORDS[text]
+
+
 def _read_day(text: str, column: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
@@ -200,5 +221,6 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(WIDTHS, _read_text),
     "tier": _read_tier,
     **dict.fromkeys(NUMBERS, _read_number),
+    "is_sample": _read_sample,
     "effective_from": _read_day,
 }

@@ -186,6 +186,7 @@ def _record(tables: Iterable[TierTable], at: datetime) -> None:
             maintenance_amount=row.amount,
             max_leverage=row.max_leverage,
             rate_slope=row.slope,
+            is_sample=row.is_sample,
             source=row.source,
             recorded_at=at,
         )

@@ -7,7 +7,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from margin.selectors.rows import STABLE_ASSETS, PositionRow
+from margin.selectors.rows import STABLE_ASSETS, PositionRow, price_decimals
 
 register = template.Library()
 Number = Decimal | float | int
@@ -73,9 +73,15 @@ def _tick_decimals(tick: Number | None) -> int:
 
 @register.filter
 def price(value: Number | None, tick: Number | None = 2) -> str:
-    """A price to the decimals of its tick. Never for a liquidation price: that is `exact`."""
+    """A price to the decimals of its tick, and more where that would leave nothing of it."""
     number = _as_decimal(value)
-    return "" if number is None else _grouped(number, _tick_decimals(tick))
+    return "" if number is None else _grouped(number, _price_decimals(number, tick))
+
+
+def _price_decimals(number: Decimal, tick: Number | None) -> int:
+    """No zeros behind the digits that there are."""
+    least = _tick_decimals(tick)
+    return max(least, min(price_decimals(number, least), _decimals(number.normalize(WIDE))))
 
 
 @register.filter
@@ -86,7 +92,7 @@ def exact(value: Decimal | None, tick: Decimal | None = None) -> str | SafeStrin
         return ""
     decimals = _decimals(number)
     text = _grouped(number, decimals)
-    shown = _tick_decimals(tick)
+    shown = _price_decimals(number, tick)
     if tick is None or decimals <= shown:
         return text
     cut = len(text) - decimals + shown - (1 if shown == 0 else 0)
@@ -95,10 +101,10 @@ def exact(value: Decimal | None, tick: Decimal | None = None) -> str | SafeStrin
 
 @register.filter
 def liquidation(row: PositionRow) -> str | SafeString:
-    """A liquidation price among many: to the decimals of its tick, towards the mark, with every digit beside it."""
+    """A liquidation price among many: as `price` writes it, towards the mark, with every digit beside it."""
     if row.liquidation_price is None:
         return ""
-    step = Decimal(1).scaleb(-_tick_decimals(row.tick_size))
+    step = Decimal(1).scaleb(-_price_decimals(row.liquidation_price, row.tick_size))
     rounding = ROUND_CEILING if row.side == "long" else ROUND_FLOOR
     shown = row.liquidation_price.quantize(step, rounding=rounding, context=WIDE)
     return format_html(

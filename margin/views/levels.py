@@ -46,7 +46,7 @@ def levels_set(request: HttpRequest) -> HttpResponse:
             set_levels(
                 thresholds=form.thresholds(),
                 reason=form.cleaned_data["reason"],
-                replaces=form.cleaned_data["replaces"],
+                replaces=form.replaces,
             )
         except LevelsRefused as refusal:
             form.add_error(refusal.field, refusal.message)
@@ -60,7 +60,7 @@ def levels_set(request: HttpRequest) -> HttpResponse:
 
 def _form_page(request: HttpRequest, form: LevelsForm, current: Levels) -> HttpResponse:
     """The form as it was sent, beside the levels in force and what its numbers would do, if they are levels at all."""
-    is_conflict = form.is_bound and form.cleaned_data.get("replaces") != current.recorded_at
+    is_conflict = form.is_bound and form.replaces != current.recorded_at
     has_numbers = form.is_bound and not any(name in form.errors for name in form.level_names)
     context = {
         "form": form,

@@ -51,6 +51,7 @@ def under(rule: VenueRule, ladder: Ladder) -> Ladder:
             rows=rows,
             in_contracts=rule.tiers_in_contracts,
             deduction=rule.deduction,
+            has_slope=rule.has_rate_slope,
             in_coin=in_coin,
             sample=False,
         )
@@ -72,10 +73,6 @@ def shipped_ladders(rule: VenueRule) -> list[Ladder]:
 BY_RULE = {rule_name(rule): shipped_ladders(rule) for rule in RULES}
 
 
-def is_sloped(rule: VenueRule) -> bool:
-    return any(row.slope for ladder in BY_RULE[rule_name(rule)] for row in ladder.rows)
-
-
 @st.composite
 def random_ladders(draw: st.DrawFn, rule: VenueRule) -> Ladder:
     """Up to six tiers, from a thousandth of a coin to billions, of rising rates."""
@@ -89,7 +86,7 @@ def random_ladders(draw: st.DrawFn, rule: VenueRule) -> Ladder:
     room = draw(st.sampled_from(["0", "0.01", "1"])) if rule.tiers_in_contracts else "0"
     ends = [floor - Decimal(room) for floor in floors[1:]]
     last = draw(st.sampled_from([None, floors[-1] + 50 * scale]))
-    slope = draw(st.sampled_from(["0", "0.0001", "0.002"])) if is_sloped(rule) else "0"
+    slope = draw(st.sampled_from(["0", "0.0001", "0.002"])) if rule.has_rate_slope else "0"
     rows = [
         TierRow(tier=n + 1, floor=floor, cap=cap, rate=Decimal(rate) / 1000, slope=Decimal(slope) / scale)
         for n, (floor, cap, rate) in enumerate(zip(floors, [*ends, last], rates, strict=True))

@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from margin.models import MarkHour
+from margin.services import candle_files
 from margin.services.candle_files import CandleFileRefused, ingest_candle_file
 from margin.services.candles import CandlesTaken
 from tests.margin.past_feed import VENUE, list_two_instruments
@@ -85,6 +86,13 @@ def test_every_error_is_named(listed):
 )
 def test_header_must_have_each_column_once(listed, header, column, reason):
     assert (1, column, reason) in refusals(GOOD, header=header)
+
+
+def test_file_with_too_many_candles_is_refused_whole(listed, monkeypatch):
+    monkeypatch.setattr(candle_files, "MOST_CANDLES", 2)
+    given = [GOOD.replace("T16", f"T{hour}") for hour in (10, 11, 12)]
+    assert refusals(*given) == [(4, "-", "a file has at most 2 candles: cut it in parts")]
+    assert take_in(*given[:2]).kept == 2
 
 
 def test_hour_with_two_prices_is_refused(listed):

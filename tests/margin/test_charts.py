@@ -1,6 +1,6 @@
 """Figures: what they draw, what they say, and labels that never cover each other."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -60,7 +60,7 @@ def test_price_figure_draws_every_level_with_two_points():
 
 def test_price_figure_title_is_the_finding():
     assert price_figure(build_row(raw_row()), make_history()).title == (
-        "The mark is 11.4 % above liquidation at 45,180.72289157"
+        "Liquidation at 45,180.72289157 is 11.4 % below the mark"
     )
 
 
@@ -77,6 +77,45 @@ def test_used_figure_reaches_the_worst_of_each_bar():
     assert found["Maintenance used"]["y"] == pytest.approx([3.0, 4.0, 5.0])
     assert found["Worst in the bar"]["y"] == pytest.approx([2.0, 2.0, 2.0])
     assert figure.title == "Maintenance used touched 7.0 % and stands at 5.0 %"
+
+
+@pytest.mark.parametrize("closed_by", ["liquidated", "closed"])
+def test_used_figure_of_a_position_that_ended_says_what_it_was(closed_by):
+    row = build_row(raw_row(closed_at=AT + timedelta(minutes=3), closed_by=closed_by))
+    figure = used_figure(row, make_history())
+    assert figure.title == (
+        f"Maintenance used touched 7.0 % and was 5.0 % in the last bar before the position was {closed_by}"
+    )
+    assert "stands" not in figure.alt
+
+
+def test_price_figure_keeps_the_digits_of_a_price_of_less_than_a_tick():
+    row = build_row(
+        raw_row(
+            liquidation_price=0.00015989,
+            bankruptcy_price=0.000159,
+            tick_size=Decimal("0.0001"),
+            entry_price=Decimal("1.6"),
+            mark_price=1.62,
+            distance_ratio=0.9999,
+        )
+    )
+    figure = price_figure(row, make_history((1.61, 1.62)))
+    assert figure.title == "Liquidation at 0.00015989 is 100.0 % below the mark"
+    assert figure.alt.endswith("entry 1.6000, mark 1.6200, liquidation 0.00015989, bankruptcy 0.000159.")
+
+
+@given(st.floats(min_value=1e-9, max_value=1e-3))
+def test_ticks_of_a_tiny_price_are_told_apart(low):
+    high = low * 1.2
+    row = build_row(raw_row(liquidation_price=None, liquidation_reason=1, entry_price=Decimal(repr(low))))
+    history = make_history((low,))
+    bars = tuple(
+        replace(bar, open_price=low, high_price=high, low_price=low, close_price=high) for bar in history.bars
+    )
+    axis = price_figure(row, replace(history, bars=bars)).layout["yaxis"]
+    decimals = int(axis["tickformat"].removeprefix(",.").removesuffix("f"))
+    assert len({f"{tick:.{decimals}f}" for tick in axis["tickvals"]}) == len(axis["tickvals"])
 
 
 def test_figures_hold_no_markup_that_writes_a_style():

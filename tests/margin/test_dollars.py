@@ -137,6 +137,21 @@ def test_only_dollars_and_a_coin_with_a_mark_in_dollars_have_a_price(
     assert in_dollars(held, None) is None
 
 
+def test_a_coin_without_a_mark_is_left_out_of_a_sum_not_counted_as_nothing() -> None:
+    coin = row(
+        id=8,
+        public_id=UUID(int=8),
+        settle_asset="BTC",
+        kind="inverse",
+        state=4,
+        mark_price=None,
+        max_loss=2.0,
+    )
+    assert coin.state != "unknown"
+    totals = total_rows([row(), coin])
+    assert (totals.max_loss_dollars, totals.without_dollars, totals.left_out) == (10_000, 1, 0)
+
+
 def held_term(term: str, limit: str) -> TermRow:
     return TermRow(
         term=term, choice="", limit=Decimal(limit), effective_from=date(2026, 1, 1), recorded_at=timezone.now(),

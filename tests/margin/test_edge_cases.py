@@ -17,7 +17,7 @@ from margin.engine.reasons import Reason
 from margin.engine.rules import Basis, FeeBasis, displayed_liquidation_price, rule_for
 from margin.engine.solve import solve_price
 from margin.engine.states import LIQUIDATABLE, OK, UNKNOWN
-from margin.engine.tiers import Ladder, TierError, TierRow, build_tiers
+from margin.engine.tiers import Ladder, TierError, TierRow, build_tiers, check_ladder
 from margin.engine.types import INVERSE, LINEAR, LONG, QUANTO, SHORT
 from margin.models import RiskState
 from portfolios import services
@@ -76,7 +76,10 @@ def priced(case: dict[str, Any]) -> dict[str, Any]:
 )
 def test_without_maintenance_liquidation_is_bankruptcy(rule, side):
     cost = 10 / 100 if rule.kind == INVERSE else 10 * 100
-    found = priced(case_of(side, 10.0, 100.0, cost / 4, "0", rule=rule))
+    free = TierRow(tier=1, floor=Decimal(0), cap=Decimal(10) ** 9, rate=Decimal(0))
+    dear = TierRow(tier=2, floor=Decimal(10) ** 9, cap=None, rate=Decimal("0.01"))
+    ladder = check_ladder(replace(one_rate("0"), rows=(free, dear)))
+    found = priced(case_of(side, 10.0, 100.0, cost / 4, rule=rule, ladder=ladder))
     assert found["liquidation_price"] == pytest.approx(found["bankruptcy_price"], rel=1e-15)
     assert (found["maintenance_margin"], found["margin_ratio"], found["state"]) == (0, 0, OK)
 
@@ -201,7 +204,7 @@ def test_equation_without_a_solution_gives_no_price():
 
 @pytest.mark.parametrize("rate", ["1", "1.5", "-0.01"])
 def test_rate_that_cannot_be_is_refused_before_it_counts(rate):
-    with pytest.raises(TierError, match="not between 0 and 1"):
+    with pytest.raises(TierError, match="not from 0 to below 1"):
         build_tiers([one_rate(rate)])
 
 

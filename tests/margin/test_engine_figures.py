@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from margin.engine.figures import CHUNK, compute_figures
 from margin.engine.reasons import Reason
 from margin.engine.rules import RULES, Basis, FeeBasis
 from margin.engine.states import CRITICAL, LIQUIDATABLE, OK, UNKNOWN
-from margin.engine.tiers import TierRow, build_tiers
+from margin.engine.tiers import TierRow, build_tiers, pack_ladders
 from margin.engine.types import INVERSE, LINEAR, LONG, QUANTO, SHORT, Figures
 from tests.margin.engine_cast import (
     BTCUSDT,
@@ -45,6 +46,11 @@ MONEY = (
 FREE = replace(OF_2021, rows=(TierRow(tier=1, floor=Decimal(0), cap=None, rate=Decimal(0)),))
 
 
+def free_of(**row: Any) -> Figures:
+    """Figures without any maintenance: no table passes its check like that, and the arithmetic must hold."""
+    return compute_figures(pack_rows(row), pack_ladders([FREE]), [rule_like(kind=row["kind"])])
+
+
 def given(figures: Figures) -> set[str]:
     """Names of the figures that are numbers."""
     return {name for name in MONEY if not np.isnan(column(figures, name))}
@@ -73,7 +79,7 @@ def test_figures_of_a_coin_margined_response():
 @pytest.mark.parametrize(("kind", "position"), [(LINEAR, POSITION), (INVERSE, INVERSE_POSITION)])
 def test_liquidation_equals_bankruptcy_without_maintenance(kind, position, side):
     wallet = position["wallet"] / 2
-    figures = figures_of({**position, "side": side, "wallet": wallet}, ladders=(FREE,), kind=kind)
+    figures = free_of(**{**position, "side": side, "wallet": wallet, "kind": kind})
     assert column(figures, "liquidation_price") == column(figures, "bankruptcy_price")
     assert column(figures, "maintenance_margin") == 0
     assert column(figures, "margin_ratio") == 0
@@ -94,7 +100,7 @@ def test_unlevered_long_is_never_liquidated_whatever_rounding_leaves(size, entry
     # The wallet is size times entry but for the last bits of a float: equity at price 0 is nothing.
     wallet = size * entry_price * (1 - 4e-16)
     row = {**POSITION, "size": size, "contracts": size, "entry_price": entry_price, "wallet": wallet}
-    figures = figures_of({**row, "mark_price": entry_price}, ladders=(FREE,))
+    figures = free_of(**{**row, "mark_price": entry_price})
     assert column(figures, "liquidation_reason") == Reason.NEVER_1X_LONG
     assert math.isnan(column(figures, "liquidation_price"))
 
@@ -160,7 +166,7 @@ def test_mark_beyond_bankruptcy_has_infinite_ratio(side):
 
 
 def test_zero_equity_is_liquidatable_even_without_maintenance():
-    figures = figures_of({**POSITION, "wallet": 0.0, "mark_price": POSITION["entry_price"]}, ladders=(FREE,))
+    figures = free_of(**{**POSITION, "wallet": 0.0, "mark_price": POSITION["entry_price"]})
     assert column(figures, "equity") == 0
     assert (column(figures, "margin_ratio"), column(figures, "state")) == (math.inf, LIQUIDATABLE)
 

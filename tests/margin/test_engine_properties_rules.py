@@ -30,7 +30,6 @@ from tests.margin.rule_cases import (
     describe,
     engine_of,
     engine_row,
-    is_sloped,
     rule_cases,
     rule_name,
     twin_case,
@@ -132,7 +131,7 @@ def liquidation_agrees(case: dict[str, Any], ours: dict[str, Any], twin: dict[st
     )
 
 
-test_engine_agrees_with_the_twin = each_rule(150, 2000)(agrees_with_the_twin)
+test_engine_agrees_with_the_twin = each_rule(100, 1000)(agrees_with_the_twin)
 
 
 def agrees_with_a_search(case: dict[str, Any]) -> None:
@@ -140,7 +139,7 @@ def agrees_with_a_search(case: dict[str, Any]) -> None:
     found = brute_force_liquidation(**twin_case(case))
     price, mark = ours["liquidation_price"], Decimal(case["mark_price"])
     if ours["liquidation_reason"] == Reason.NEVER_FAR_AWAY:
-        assert found is None or found > 100 * mark
+        assert found is None or found > 100 * mark or is_lost_in_rounding(case, float(found))
     elif found is None:
         # Twelve decades of prices hold none.
         assert not np.isfinite(price) or is_lost_in_rounding(case, price)
@@ -150,7 +149,7 @@ def agrees_with_a_search(case: dict[str, Any]) -> None:
         assert_close("liquidation_price", price, found, slack_of(case))
 
 
-test_liquidation_agrees_with_a_search = each_rule(15, 200)(agrees_with_a_search)
+test_liquidation_agrees_with_a_search = each_rule(15, 100)(agrees_with_a_search)
 
 
 def flips_at_liquidation(case: dict[str, Any]) -> None:
@@ -158,7 +157,8 @@ def flips_at_liquidation(case: dict[str, Any]) -> None:
     assume(np.isfinite(price) and price > 0)
     # e = MM + f·v there: safe just on one side of it and liquidated just on the other, by the twin's own test.
     nudge = 10 * slack_of(case)
-    assume(nudge < 1e-3)
+    # At the mark itself a position of exactly a cap may have nothing safe on either side.
+    assume(nudge < 1e-3 and abs(price / case["mark_price"] - 1) > nudge)
     with localcontext(DIGITS):
         step = case["side"] * Decimal(price) * Decimal(nudge)
         lost, safe = Decimal(price) - step, Decimal(price) + step
@@ -166,7 +166,7 @@ def flips_at_liquidation(case: dict[str, Any]) -> None:
     assert not is_liquidated_at(safe, **twin_case(case))
 
 
-test_equity_meets_maintenance_at_the_liquidation_price = each_rule(60, 1000)(flips_at_liquidation)
+test_equity_meets_maintenance_at_the_liquidation_price = each_rule(40, 600)(flips_at_liquidation)
 
 
 def more_margin_is_safer(case: dict[str, Any]) -> None:
@@ -187,7 +187,7 @@ def more_margin_is_safer(case: dict[str, Any]) -> None:
     assert (np.diff((figures.state == LIQUIDATABLE).astype(int)) <= 0).all()
 
 
-test_more_margin_never_brings_liquidation_nearer = each_rule(30, 500)(more_margin_is_safer)
+test_more_margin_never_brings_liquidation_nearer = each_rule(25, 300)(more_margin_is_safer)
 
 
 def terms_give_the_price(case: dict[str, Any]) -> None:
@@ -211,7 +211,7 @@ def terms_give_the_price(case: dict[str, Any]) -> None:
         assert short_by == pytest.approx(0, abs=slack)
 
 
-test_terms_of_the_equation_give_the_price = each_rule(25, 500)(terms_give_the_price)
+test_terms_of_the_equation_give_the_price = each_rule(20, 300)(terms_give_the_price)
 
 
 def liquidated_before_bankrupt(case: dict[str, Any]) -> None:
@@ -225,18 +225,18 @@ def liquidated_before_bankrupt(case: dict[str, Any]) -> None:
     )
 
 
-test_liquidation_comes_before_bankruptcy = each_rule(25, 500)(liquidated_before_bankrupt)
+test_liquidation_comes_before_bankruptcy = each_rule(20, 300)(liquidated_before_bankrupt)
 
 
 JUMPING = [
     rule
     for rule in RULES
     if rule.maintenance_basis is Basis.MARK
-    and not (rule.deduction or rule.tiers_in_contracts or rule.tiers_in_coins or is_sloped(rule))
+    and not (rule.deduction or rule.tiers_in_contracts or rule.tiers_in_coins or rule.has_rate_slope)
 ]
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [40, pytest.param(600, marks=pytest.mark.long)])
 @pytest.mark.parametrize("rule", JUMPING, ids=rule_name)
 def test_position_that_grows_into_a_dearer_tier_is_liquidated_at_its_door(rule, examples):
     """Margin that suffices just below a floor and not just above it: the price of the floor itself liquidates."""

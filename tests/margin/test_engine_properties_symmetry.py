@@ -26,7 +26,7 @@ from tests.margin.rule_cases import (
 COLUMNS = [column.name for column in fields(Figures)]
 PRICES = ("liquidation_price", "bankruptcy_price")
 EACH_RULE = pytest.mark.parametrize("rule", RULES, ids=rule_name)
-EXAMPLES = pytest.mark.parametrize("examples", [25, pytest.param(400, marks=pytest.mark.long)])
+EXAMPLES = pytest.mark.parametrize("examples", [20, pytest.param(200, marks=pytest.mark.long)])
 
 
 def run(check: Any, *strategies: Any, examples: int) -> None:

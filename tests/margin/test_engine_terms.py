@@ -38,9 +38,8 @@ def test_price_follows_from_the_terms(index, side, value, leverage):
         "entry_price": price,
     }
     row |= {"mark_price": price * 1.01, "wallet": value / leverage, "leverage": leverage, "fee_rate": 0.0006}
-    # A slope and a deduction do not go together at any venue.
     rows = [TierRow(tier=one.tier, floor=one.floor, cap=one.cap, rate=one.rate) for one in ROWS]
-    ladder = ladder_of(rule.tier_label, "test", rows if rule.deduction else ROWS)
+    ladder = ladder_of(rule.tier_label, "test", ROWS if rule.has_rate_slope else rows)
     positions, tiers = pack_rows({**row, "rule": index}), build_tiers([ladder])
     figures, terms = compute_figures(positions, tiers), liquidation_terms(positions, tiers)
     assume(figures.liquidation_reason[0] == 0)

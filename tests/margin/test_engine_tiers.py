@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from margin.engine.tiers import (
-    SAMPLES,
     Ladder,
     TierDeduction,
     TierError,
@@ -58,7 +57,7 @@ def test_every_shipped_row_names_its_source():
 def test_only_declared_samples_are_incomplete():
     tiers = build_tiers(list(LADDERS.values()))
     incomplete = {key for key, flag in zip(LADDERS, tiers.incomplete, strict=True) if flag}
-    assert incomplete == SAMPLES & LADDERS.keys()
+    assert incomplete == {key for key, ladder in LADDERS.items() if ladder.sample}
     assert {("binance_coinm", "BTCUSD"), ("bybit_linear", "BTCUSDT")} <= incomplete
 
 
@@ -104,7 +103,7 @@ def test_overlap_names_the_row():
 
 
 def test_tier_after_an_open_end_is_an_overlap():
-    with pytest.raises(TierOverlap, match="open end"):
+    with pytest.raises(TierOverlap, match="which has no end"):
         check_ladder(ladder_with(replace(FIRST, cap=None), SECOND))
 
 
@@ -144,9 +143,103 @@ def test_sample_needs_the_amounts_that_cannot_be_derived():
         check_ladder(replace(coin, rows=(start, replace(after_gap, amount=None))))
 
 
-def test_falling_rate_is_refused_under_a_deduction():
+@pytest.mark.parametrize("deduction", [True, False])
+def test_falling_rate_is_refused_at_every_venue(deduction):
+    first, second = (replace(row, amount=None) for row in (FIRST, SECOND))
     with pytest.raises(TierError, match="falls"):
-        check_ladder(ladder_with(FIRST, replace(SECOND, rate=Decimal("0.001"), amount=None)))
+        check_ladder(ladder_with(first, replace(second, rate=Decimal("0.001")), deduction=deduction))
+
+
+def refusal_of(*rows, **changes):
+    with pytest.raises(TierError) as caught:
+        check_ladder(ladder_with(*rows, **changes))
+    return str(caught.value)
+
+
+def test_order_of_numbers_and_leverages_must_follow_the_sizes():
+    assert "larger sizes than tier 9" in refusal_of(replace(FIRST, tier=9), SECOND)
+    unpublished = replace(FIRST, max_leverage=None)
+    assert check_ladder(ladder_with(unpublished, SECOND)).rows[0] == unpublished
+    first = replace(FIRST, max_leverage=Decimal(5))
+    assert "max_leverage: rises from 5 in tier 1 to 100" in refusal_of(first, SECOND)
+
+
+def test_table_that_asks_for_nothing_is_refused():
+    rows = [replace(row, rate=Decimal(0), amount=None) for row in (FIRST, SECOND)]
+    assert "no tier of the table asks for any maintenance" in refusal_of(*rows)
+    assert len(check_ladder(ladder_with(rows[0], replace(SECOND, amount=None))).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("label", "slope", "cap", "said"),
+    [
+        ("binance_usdm", "1", None, "rates do not grow within a tier"),
+        ("okx_contracts", "0.00001", None, "rates do not grow within a tier"),
+        ("nowhere", "0.00001", None, "rates do not grow within a tier"),
+        ("delta", "0.01", "1000000", "the rate reaches 10000.010 at 1000000"),
+        ("deribit", "-0.01", None, "below 0"),
+    ],
+)
+def test_slope_is_refused_where_the_venue_has_none_or_it_leads_too_far(label, slope, cap, said):
+    row = replace(
+        FIRST, rate=Decimal("0.01"), max_leverage=Decimal(50), slope=Decimal(slope), cap=cap and Decimal(cap)
+    )
+    with pytest.raises(TierError, match=f"rate_slope: .*{said}"):
+        check_ladder(ladder_of(label, "X", [row]))
+
+
+def test_peak_of_a_growing_rate_is_at_the_end_of_its_tier():
+    row = replace(FIRST, rate=Decimal("0.01"), slope=Decimal("0.001"), cap=Decimal(100), max_leverage=None)
+    ladders = [ladder_of("delta", "X", [one]) for one in (row, replace(row, cap=None))]
+    assert build_tiers(ladders).peak_rate.tolist() == [0.11, 0.01]
+
+
+def test_factors_are_not_held_against_the_leverage_they_are_divided_by():
+    rows = [replace(FIRST, rate=Decimal("0.65"), cap=None, max_leverage=Decimal(125))]
+    assert check_ladder(ladder_of("htx", "X", rows)).rate_over_leverage
+    with pytest.raises(TierError, match="is not below the initial margin"):
+        check_ladder(ladder_of("okx_contracts", "X", rows))
+
+
+# The coin amounts that an inverse contract at a label shared with linear ones could carry: 0.005 is right.
+@pytest.mark.parametrize(
+    ("label", "wrong"), [("gate", "0.0149"), ("binance_coinm", "0.0051"), ("bitget", "0.0049")]
+)
+def test_coin_amounts_are_held_to_a_share_of_themselves(label, wrong):
+    first = TierRow(tier=1, floor=Decimal(0), cap=Decimal(1), rate=Decimal("0.005"))
+    second = TierRow(tier=2, floor=Decimal(1), cap=None, rate=Decimal("0.01"), amount=Decimal("0.00501"))
+    assert check_ladder(ladder_of(label, "BTC_USD", [first, second])).rows[1].amount == second.amount
+    with pytest.raises(TierDeduction, match=r"identity, which gives 0\.005"):
+        check_ladder(ladder_of(label, "BTC_USD", [first, replace(second, amount=Decimal(wrong))]))
+
+
+@pytest.mark.parametrize(
+    ("amount", "is_sound"), [("500", True), ("1700", True), ("1701", False), ("499", False), ("-1", False)]
+)
+def test_amount_across_the_gap_of_a_sample_lies_where_the_missing_tiers_can_be(amount, is_sound):
+    # The rate goes from 0.005 to 0.01 somewhere between the sizes 100,000 and 340,000.
+    low = TierRow(tier=1, floor=Decimal(0), cap=Decimal(100_000), rate=Decimal("0.005"), is_sample=True)
+    high = replace(
+        low, tier=4, floor=Decimal(340_000), cap=None, rate=Decimal("0.01"), amount=Decimal(amount)
+    )
+    ladder = ladder_of("phemex", "X", [low, high])
+    if is_sound:
+        assert check_ladder(ladder).rows[1].amount == Decimal(amount)
+    else:
+        with pytest.raises(TierDeduction, match=r"from 500\.000 to 1700\.000, which"):
+            check_ladder(ladder)
+
+
+def test_table_is_a_sample_where_all_its_rows_say_so():
+    with pytest.raises(TierGap):
+        check_ladder(ladder_of("okx_contracts", "BTC-USDT-SWAP", [FIRST, THIRD]))
+    some = [replace(FIRST, is_sample=True), SECOND]
+    with pytest.raises(TierError, match="is_sample: says otherwise than tier 1"):
+        check_ladder(ladder_of("binance_usdm", "X", some))
+    said = read_tier_rows([{**RECORD, "is_sample": "yes"}, {**RECORD, "symbol": "Y"}])
+    assert [ladder.sample for ladder in said.values()] == [True, False]
+    with pytest.raises(TierError, match="row 2: is_sample"):
+        read_tier_rows([{**RECORD, "is_sample": "1"}])
 
 
 def test_amount_is_refused_where_the_venue_deducts_nothing():
@@ -166,10 +259,10 @@ def test_whole_contracts_leave_no_gap():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"rate": Decimal(1)}, "between 0 and 1"),
-        ({"rate": Decimal("-0.1")}, "between 0 and 1"),
+        ({"rate": Decimal(1)}, "not from 0 to below 1"),
+        ({"rate": Decimal("-0.1")}, "not from 0 to below 1"),
         ({"cap": Decimal(0)}, "empty"),
-        ({"floor": Decimal(-1)}, "empty"),
+        ({"floor": Decimal(-1)}, "below 0"),
     ],
 )
 def test_impossible_row_is_refused(change, word):

@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import pytest
 from django.template import Context, Engine
+from hypothesis import given
+from hypothesis import strategies as st
 
 from margin.selectors.rows import build_row
 from margin.templatetags import figures
@@ -62,6 +64,14 @@ def test_signed_shows_arrow_and_sign_but_none_for_zero(value, asset, text):
         (Decimal("3994.99"), Decimal("5"), "3,995"),
         (Decimal("3994.99"), None, "3,995"),
         (Decimal("9" * 20 + "." + "9" * 18), Decimal("1e-18"), f"{'99,' + ','.join(['999'] * 6)}.{'9' * 18}"),
+        # Less than a tick, or hardly more: five digits of it, and no zeros behind them.
+        (Decimal("0.00015989"), Decimal("0.0001"), "0.00015989"),
+        (Decimal("0.000159894"), Decimal("0.0001"), "0.00015989"),
+        (Decimal("0.000000012345678"), Decimal("0.0001"), "0.000000012346"),
+        (Decimal("0.0002"), Decimal("0.0001"), "0.0002"),
+        (Decimal("-0.00015989"), Decimal("0.0001"), "−0.00015989"),
+        (Decimal("12.5"), Decimal("0.5"), "12.5"),
+        (Decimal("0"), Decimal("0.0001"), "0.0000"),
         (None, Decimal("0.1"), ""),
     ],
 )
@@ -195,14 +205,28 @@ def test_liquidation_among_others_is_rounded_towards_the_mark_and_keeps_its_digi
         assert text == ""
 
 
+@given(st.decimals("1e-12", "1e6", allow_nan=False), st.sampled_from(["0.00001", "0.0001", "0.1", "1", "5"]))
+def test_a_price_is_written_alike_everywhere_and_to_four_digits_at_least(value, tick):
+    tick_size = Decimal(tick)
+    written = Decimal(figures.price(value, tick_size).replace(",", ""))
+    assert abs(written - value) <= value * Decimal("0.0005")
+    row = build_row(raw_row(liquidation_price=float(value), tick_size=tick_size))
+    exact = str(figures.exact(row.liquidation_price, tick_size)).partition('<span class="rest">')[0]
+    among_others = str(figures.liquidation(row)).partition(">")[2].removesuffix("</span>")
+    for text in (exact, among_others):
+        shown = Decimal(text.replace(",", ""))
+        assert row.liquidation_price is not None
+        assert abs(shown - row.liquidation_price) <= row.liquidation_price * Decimal("0.001")
+
+
 def test_filters_work_chained_in_a_template():
     engine = Engine(libraries={"figures": "margin.templatetags.figures"})
     template = engine.from_string(
         "{% load figures %}{{ price|exact:tick|or_reason:why }} {{ none|money:'BTC'|or_reason:why }}"
     )
     text = template.render(
-        Context({"price": Decimal("1.234"), "tick": Decimal("0.1"), "none": None, "why": "no mark yet"})
+        Context({"price": Decimal("101.234"), "tick": Decimal("0.1"), "none": None, "why": "no mark yet"})
     )
     assert text == (
-        '1.2<span class="rest">34</span> <span title="no mark yet">—<span class="vh"> no mark yet</span></span>'
+        '101.2<span class="rest">34</span> <span title="no mark yet">—<span class="vh"> no mark yet</span></span>'
     )

@@ -10,7 +10,7 @@ import pytest
 from django.db import Error, connection, transaction
 from django.utils import timezone
 
-from advisors.jobs import firm_scope
+from advisors.jobs import firm_scope, ring_on_commit
 from advisors.scope import open_scope
 from margin.engine.states import DEFAULT_THRESHOLDS, STATE_WORDS, Thresholds
 from margin.models import RiskLevels
@@ -116,6 +116,27 @@ def test_a_reason_is_asked_for(cast: Cast, reason: str) -> None:
     with pytest.raises(LevelsRefused) as refused:
         set_as(cast.ours, reason=reason)
     assert refused.value.field == "reason"
+
+
+@pytest.mark.parametrize(("name", "level"), [("watch_ratio", float("nan")), ("danger_sigmas", 99.0)])
+def test_levels_that_are_none_are_refused_however_they_came_about(
+    cast: Cast, name: str, level: float
+) -> None:
+    broken = Thresholds(watch_ratio=0.5)
+    object.__setattr__(broken, name, level)
+    with pytest.raises(LevelsRefused) as refused:
+        set_as(cast.ours, thresholds=broken)
+    assert refused.value.field == name
+    assert in_force(cast.ours).recorded_at is None
+
+
+def test_levels_ring_for_the_sweep_once_they_are_in_force(cast: Cast) -> None:
+    with open_scope(cast.ours.scope("compliance")), transaction.atomic():
+        set_levels(thresholds=STRICT, reason=REASON, replaces=None)
+        waiting = [bell for _, bell, *_ in connection.run_on_commit]
+        ring_on_commit("recompute")
+        assert [bell for _, bell, *_ in connection.run_on_commit] == waiting
+        assert len(waiting) == 1
 
 
 def test_a_form_sent_twice_changes_nothing_the_second_time(cast: Cast) -> None:

@@ -69,6 +69,29 @@ def test_other_numbers_than_those_previewed_are_shown_first(book: Book) -> None:
     assert in_force(book.cast.ours).recorded_at is None
 
 
+@pytest.mark.parametrize("previewed_of", ["9" * 401, "9" * 100_000, "60\x00", "\x00", "☃", "", "60 80 90"])
+def test_an_odd_preview_is_of_other_numbers(cast: Cast, previewed_of: str) -> None:
+    sent = previewed() | {"previewed": previewed_of}
+    answer = browser(cast.ours, "compliance").post(FORM, sent)
+    text = text_of(answer)
+    assert answer.status_code == 200
+    assert "not those you had seen the effect of" in text
+    assert f'name="previewed" value="{previewed()["previewed"]}"' in text
+    assert in_force(cast.ours).recorded_at is None
+
+
+@pytest.mark.parametrize("odd", ["\x00", "x" * 100_000, "-1", "1e9", "∞", "٣", "9" * 19])
+def test_odd_input_is_an_error_with_a_name(cast: Cast, odd: str) -> None:
+    compliance = browser(cast.ours, "compliance")
+    for field in ("watch_ratio", "watch_sigmas", "watch_distance"):
+        answer = compliance.post(FORM, previewed() | {field: odd})
+        assert answer.status_code == 422
+        assert "must be above 0" in text_of(answer) or "Write a plain number" in text_of(answer)
+    assert in_force(cast.ours).recorded_at is None
+    answer = compliance.post(FORM, previewed() | {"reason": "why\x00"})
+    assert (answer.status_code, "cannot be shown" in text_of(answer)) == (422, True)
+
+
 @pytest.mark.parametrize("step", ["preview", "save"])
 def test_whoever_comes_second_is_told_and_keeps_their_numbers(book: Book, step: str) -> None:
     set_as(book.cast.ours, thresholds=Thresholds(watch_ratio=0.3))
@@ -118,9 +141,13 @@ def test_what_cannot_be_is_refused_and_named(cast: Cast, changes: dict[str, str]
     assert in_force(cast.ours).recorded_at is None
 
 
-def test_a_moment_that_no_levels_have_is_a_conflict_and_no_error(cast: Cast) -> None:
-    answer = browser(cast.ours, "compliance").post(FORM, previewed(replaces="yesterday"))
+@pytest.mark.parametrize(
+    "replaces", ["yesterday", "\x00", "x" * 100_000, "2026-01-01", "0001-01-01T00:00:00"]
+)
+def test_a_moment_that_no_levels_have_is_a_conflict_and_no_error(cast: Cast, replaces: str) -> None:
+    answer = browser(cast.ours, "compliance").post(FORM, previewed(replaces=replaces))
     assert answer.status_code == 409
+    assert "levels that were never in force; nothing was saved" in text_of(answer)
     assert in_force(cast.ours).recorded_at is None
 
 

@@ -209,8 +209,10 @@ def test_closed_position_is_shown_as_closed_before_and_after_the_next_run(book):
         assert 'class="state closed"' in shown
         assert "Not computed yet" not in shown
         assert json.loads(client.get(f"/api/v1{url}").content)["state"] == "closed"
+        assert "equity" not in shown.partition("facts")[2].partition("</dl>")[0]
         for part in ("/live", "/price.json", "/used.json"):
             assert client.get(url + part).status_code == 200
+        assert "stands at" not in client.get(url + "/used.json").json()["title"]
         book.recompute()
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -190,3 +191,71 @@ def test_arithmetic_of_a_model_gives_the_same_number(row_id):
     assert lines[-1] == f"ours {value!r}, printed {vector.expected!r}"
     if "at_hit" not in vector.kind and value > 1e-6:
         assert any(f"{value:.9g}"[:8] in line for line in lines[:-1]) or "already" in lines[1]
+
+
+TRUE_RANGES = [
+    [48.4, 48.7, 47.79, 48.16], [48.5, 48.72, 48.14, 48.61], [48.7, 48.9, 48.39, 48.75], [48.7, 50.9, 48.39, 48.75],
+]  # fmt: skip
+
+
+def test_wilder_counts_each_later_range_one_nth() -> None:
+    # True ranges 0.91, 0.58, 0.51, 2.51: the first mean is 2/3, then (2 · 2/3 + 2.51) ÷ 3.
+    smoothed = computed("VOL-001", kind="atr_wilder", name="atr", ohlc=TRUE_RANGES, n=3)
+    assert smoothed == pytest.approx((2 * (0.91 + 0.58 + 0.51) / 3 + 2.51) / 3)
+    plain = computed("VOL-001", kind="atr", name="atr", ohlc=TRUE_RANGES, n=3)
+    assert plain == pytest.approx((0.58 + 0.51 + 2.51) / 3)
+
+
+@pytest.mark.parametrize("count", [0, -1, 5, 2.5])
+def test_a_mean_of_no_bars_or_of_more_than_there_are_is_refused(count: float) -> None:
+    with pytest.raises(NotComputed, match="n must be a whole number of the 4 bars"):
+        computed("VOL-001", kind="atr", name="atr", ohlc=TRUE_RANGES, n=count)
+
+
+@pytest.mark.parametrize("name", ["volatility_annual", "vol_annualised", "yearly_volatility"])
+def test_a_year_is_a_year_wherever_the_name_says_it(name: str) -> None:
+    assert computed("VOL-001", name=name) == computed("VOL-001")
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"ohlc": None, "returns": [[0.01, 0.02], [0.01, 0.03]]},
+        {"periods_per_year": -5},
+        {"periods_per_year": 0},
+    ],
+)
+def test_inputs_that_can_mean_nothing_are_refused(inputs: dict[str, Any]) -> None:
+    with pytest.raises(NotComputed):
+        computed("VOL-025", **inputs)
+
+
+def test_the_quantity_says_what_of_a_hedge_is_asked() -> None:
+    # VOL-049: ρ 0.93, 0.02 and 0.03, 1,000,000 in contracts of 42,000.
+    assert computed("VOL-049", name="hedge_ratio") == pytest.approx(0.62)
+    assert computed("VOL-049", kind="hedge_optimal_contracts") == computed("VOL-049")
+
+
+@pytest.mark.parametrize("kind", ["ewma_variance", "ewma_volatility", "ewma_variance_update"])
+def test_kinds_of_a_decaying_mean_are_one(kind: str) -> None:
+    assert computed("VOL-027", kind=kind) == computed("VOL-027")
+
+
+def test_an_asset_paid_at_the_touch_is_worth_its_level_then() -> None:
+    put = {"type": "put", "S": 105, "K": 100, "q": 0, "r": 0.1, "T": 0.5, "sigma": 0.2}
+    at_hit = computed("VOL-029", kind="first_passage_touch_asset_at_hit", name="value", **put)
+    cash = computed("VOL-029", kind="first_passage_touch_cash_at_hit", name="value", **put, cash=100)
+    assert at_hit == pytest.approx(cash)
+    # Haug, The Complete Guide to Option Pricing Formulas, 4.19.5: 64.8426. With no yield the asset paid when touched
+    # is worth as much as at expiry.
+    assert at_hit == pytest.approx(64.8426, abs=1e-4)
+    at_expiry = computed("VOL-029", kind="first_passage_touch_asset_at_expiry", name="value", **put)
+    assert at_expiry == pytest.approx(at_hit)
+    never = computed("VOL-029", kind="first_passage_no_touch_asset_at_expiry", name="value", **put)
+    assert at_expiry + never == pytest.approx(105)
+
+
+def test_inputs_nested_without_end_are_a_miss_that_says_so() -> None:
+    found = outcome_of({**MODEL_RECORDS["VOL-001"], "inputs": "[" * 100_000})
+    assert not found.passed
+    assert "inputs is not JSON" in found.problem

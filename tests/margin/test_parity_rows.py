@@ -19,7 +19,7 @@ from margin.engine.vectors import (
 )
 from margin.engine.vectors.arithmetic import evaluate_row, explain_row, sides_at
 from margin.engine.vectors.margin import QUANTITIES
-from margin.engine.vectors.names import SAME, TERMS
+from margin.engine.vectors.names import SAME, TERMS, canonical_name
 from margin.engine.vectors.rows import COLUMNS, exact
 from tests.margin.parity_files import MODEL_RECORDS, MORE_RECORDS, RECORDS, TABLES, outcome_of
 
@@ -294,3 +294,22 @@ def test_header_of_margin_vectors_is_told():
     assert not is_margin_file(MODEL_RECORDS["VOL-001"])
     with pytest.raises(VectorError):
         is_margin_file(None)
+
+
+@pytest.mark.parametrize(("printed", "passes"), [("1000000", True), ("999999", False), ("never", True)])
+def test_kucoin_prints_never_as_a_million(printed, passes):
+    # https://github.com/Kucoin/kucoin-futures-api-docs (aaa0f168): KUC-003 is never liquidated.
+    assert outcome_of({**RECORDS["KUC-003"], "expected_value": printed}).passed is passes
+    assert not outcome_of(
+        {**RECORDS["KUC-003"], "venue": "binance_coinm", "expected_value": "1000000"}
+    ).passed
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("mgnRatio", "margin_ratio_of_venue"), ("liquidationPrice", "liquidation_price"),
+     ("maintenance_margin_value", "maintenance_margin"), ("isolated_margin_incl_upnl", "equity"),
+     ("floating_profit_loss", "unrealized_pnl"), ("unrealised_roe_pcnt", "roe")],
+)  # fmt: skip
+def test_a_venue_s_own_word_is_read(name, same):
+    assert canonical_name(name) == same

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.template.loader import render_to_string
 from django.utils import timezone
 
 from margin.selectors.partial import PartialView, get_partial_ladder
@@ -130,3 +131,23 @@ def test_the_polled_page_carries_the_card(book: Book) -> None:
     assert "https://www.binance.com/en/support/faq/360033525271" in shown
     foreign = client.get(f"/positions/{book.positions['theirs']}/live")
     assert foreign.status_code == 404
+
+
+def test_a_mark_beyond_bankruptcy_is_said_with_the_debt_and_no_distance_is_left(
+    book: Book, row: PositionRow
+) -> None:
+    # 5,000 at 300 with 200,000: at 250 the loss is 250,000, so 50,000 beyond the margin.
+    held = replace(held_at(row, HYPERLIQUID, side="long", tick_size=Decimal("0.01")), mark_price=Decimal(250))
+    found = seen(book, held)
+    (step,) = found.steps
+    assert (found.is_beyond, found.debt, found.backstop_price) == (True, 50_000, None)
+    assert (step.begins_at, step.distance_ratio, step.by_backstop, step.margin) == (250, 0, True, 0)
+    page = render_to_string("margin/_partial.html", {"partial": found, "row": held})
+    for words in ("the loss exceeds the margin by", "50,000", "the mark, now", "to the vault", "margin lost"):
+        assert words in page
+    unknown = seen(book, replace(held_at(row, BINANCE, side="long"), mark_price=Decimal(40_000)))
+    assert (unknown.is_known, unknown.steps[0].begins_at) == (False, 40_000)
+    # 60 at 50,000 with 400,000: 600,000 lost.
+    assert unknown.debt == 200_000
+    assert [least.share for least in unknown.least] == [1, 1, 1, 1]
+    assert not seen(book, held_at(row, HYPERLIQUID, side="long")).is_beyond

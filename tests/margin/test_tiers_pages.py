@@ -86,10 +86,19 @@ def test_the_chart_has_both_versions_the_positions_and_a_table(book: Book) -> No
         ("/tiers/binance_usdm/" + quote("' OR 1=1--"), 404),
         ("/tiers?show=none", 404),
         (f"{TABLE}/steps.json?version=9", 404),
+        ("/tiers/%00/x", 404),
+        ("/tiers/x/%00", 404),
+        ("/tiers/%00/x/steps.json", 404),
     ],
 )
 def test_what_is_not_there_is_not_found(book: Book, address: str, status: int) -> None:
     get(doors.browser(book.cast.ours, "advisor"), address, status)
+
+
+def test_a_table_of_some_tiers_says_that_there_are_more(book: Book) -> None:
+    client = doors.browser(book.cast.ours, "advisor")
+    assert "First tiers only." in get(client, "/tiers/okx_contracts/BTC-USDT-SWAP")
+    assert "First tiers only." not in get(client, TABLE)
 
 
 def test_a_version_recorded_after_the_moment_was_not_known_yet(book: Book) -> None:

@@ -140,7 +140,8 @@ def test_loading_what_was_corrected_since_leaves_the_correction_in_force():
 
 
 def test_a_continuous_rate_is_stored_with_its_slope():
-    load_tiers([tier_row(1, 0, "", "0.01", 0, rate_slope="0.00005", max_leverage="")], effective_from=SINCE)
+    row = tier_row(1, 0, "", "0.01", 0, rate_slope="0.00005", max_leverage="")
+    load_tiers([row | {"venue": "deribit"}], effective_from=SINCE)
     (ladder,) = ladders_on(SINCE)
     assert ladder.rows[0].slope == Decimal("0.00005")
 

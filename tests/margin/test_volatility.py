@@ -1,6 +1,6 @@
-"""Hours put by, what is measured from them, and that every position is measured with it, now and as of then."""
+"""What is measured from hours put by, and that every position is measured with it, now and as of then."""
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -10,22 +10,27 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from advisors.scope import open_scope
+from margin.engine.figures import LEAST_VOLATILITY
 from margin.engine.volatility import measure_volatility
-from margin.models import MarkHour, RiskState, Volatility
+from margin.models import RiskState, Volatility
+from margin.selectors.market import read_market
 from margin.selectors.past import read_past_book
-from margin.selectors.volatility import AGE_LIMIT, NOT_YET, TOO_OLD, get_volatility, volatility_as_of
-from margin.services import volatility as volatility_module
+from margin.selectors.volatility import (
+    AGE_LIMIT,
+    NOT_YET,
+    TOO_CALM,
+    TOO_OLD,
+    get_volatility,
+    volatility_as_of,
+)
 from margin.services.candles import CandleIn, ingest_candles
 from margin.services.check import Limits, check_rows
-from margin.services.history import thin_marks
-from margin.services.volatility import keep_hours, keep_volatility
+from margin.services.volatility import keep_volatility
 from margin.tasks import measure_volatility as stage
 from tests.conftest import signed_in_as, superuser_connection
 from tests.margin.past_feed import (
     DAY,
     MINUTE,
-    NOW,
-    OLD_DAY,
     SECOND,
     VENUE,
     list_two_instruments,
@@ -33,52 +38,12 @@ from tests.margin.past_feed import (
     take_in,
 )
 from tests.margin.priced_book import BTC, ETH, Book
-
-HOUR = timedelta(hours=1)
+from tests.margin.volatility_stage import HOUR, candles, this_hour
 
 
 @pytest.fixture
 def listed(worker):
     list_two_instruments()
-
-
-def hours(symbol="BTCUSDT"):
-    return list(
-        MarkHour.objects.filter(instrument__symbol=symbol)
-        .order_by("hour_at")
-        .values_list("hour_at", "open_price", "high_price", "low_price", "close_price")
-    )
-
-
-def candles(count, until, *, symbol="BTCUSDT", scale=0.01, skip=()):
-    """Hours of a walk, the last ending at until."""
-    draws = np.random.default_rng(7)
-    close = 50_000 * np.exp(np.cumsum(draws.normal(0, scale, count)))
-    opened = np.concatenate([[50_000], close[:-1]])
-    found = []
-    for number in range(count):
-        pair = sorted((opened[number], close[number]))
-        prices = (opened[number], pair[1] * 1.002, pair[0] * 0.998, close[number])
-        found.append(
-            CandleIn(
-                **dict(
-                    zip(
-                        ("open", "high", "low", "close"),
-                        (Decimal(f"{one:.4f}") for one in prices),
-                        strict=True,
-                    )
-                ),
-                venue=VENUE,
-                symbol=symbol,
-                hour_at=until - (count - number) * HOUR,
-                source="test",
-            )
-        )
-    return [one for number, one in enumerate(found) if number not in skip]
-
-
-def this_hour():
-    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def days_of(given):
@@ -92,75 +57,6 @@ def days_of(given):
         for _, day in sorted(days.items(), reverse=True)
         if len(day) >= 20
     ]
-
-
-def test_hour_that_is_over_is_put_by_once_with_its_worst_prices(listed):
-    at = NOW.replace(minute=0)
-    take_in(
-        mark(at, "100", low="99", high="101"),
-        mark(at + 10 * MINUTE, "104", low="100", high="108"),
-        mark(at + 59 * MINUTE, "103", low="90", high="104"),
-        mark(at + HOUR, "105"),
-        mark(at, "7", symbol="ETHUSDT"),
-        mark(at + 3 * HOUR, "8", symbol="ETHUSDT"),
-    )
-    assert keep_hours() == 2
-    assert hours() == [(at, 100, 108, 90, 103)]
-    # An hour without marks stays a gap.
-    assert hours("ETHUSDT") == [(at, 7, 7, 7, 7)]
-    assert keep_hours() == 0
-    take_in(mark(at + 20 * MINUTE, "50"), mark(at + 2 * HOUR + SECOND, "106"))
-    assert keep_hours() == 1
-    assert hours() == [(at, 100, 108, 90, 103), (at + HOUR, 105, 105, 105, 105)]
-
-
-def test_hour_waits_for_a_mark_of_a_later_one(listed):
-    at = NOW.replace(minute=0)
-    take_in(mark(at + 59 * MINUTE))
-    assert keep_hours() == 0
-    take_in(mark(at + HOUR))
-    assert keep_hours() == 1
-
-
-def test_hour_that_runs_and_one_only_just_over_wait(listed):
-    """Half past, a feed whose clock is ahead by no more than a feed's may be."""
-    take_in(mark(this_hour() - HOUR), mark(this_hour()), mark(datetime.now(UTC) + 2 * SECOND))
-    settled = datetime.now(UTC) > this_hour() + volatility_module.SETTLED_AFTER
-    kept = keep_hours()
-    assert this_hour() not in [row[0] for row in hours()]
-    assert kept == 1 or not settled
-
-
-def test_hour_is_the_same_from_marks_and_from_thinned_ones(listed):
-    at = OLD_DAY + 7 * HOUR
-    prices = {at + number * 20 * SECOND: 100 + number % 17 for number in range(400)}
-    take_in(*(mark(moment, str(price), low="95", high="130") for moment, price in prices.items()))
-    take_in(mark(OLD_DAY + 2 * DAY))
-    assert keep_hours() == 3
-    as_ticks = hours()
-    for start in (at, at + HOUR, at + 2 * HOUR):
-        inside = [price for moment, price in prices.items() if start <= moment < start + HOUR]
-        assert (start, inside[0], 130, 95, inside[-1]) in as_ticks
-    assert thin_marks(NOW) == 400
-    with superuser_connection(str(connection.settings_dict["NAME"])) as admin:
-        admin.execute("DELETE FROM margin_markhour")
-    assert keep_hours() == 3
-    assert hours() == as_ticks
-
-
-def test_much_to_make_up_is_made_up_in_parts(listed, monkeypatch):
-    monkeypatch.setattr(volatility_module, "HOURS_PER_READ", 7)
-    take_in(
-        *(
-            mark(NOW + number * HOUR, symbol=symbol)
-            for number in range(40)
-            for symbol in ("BTCUSDT", "ETHUSDT")
-        )
-    )
-    with CaptureQueriesContext(connection) as asked:
-        assert keep_hours() == 2 * 39
-    assert len([one for one in asked if "INSERT" in one["sql"]]) == 12
-    assert [row[0] for row in hours()] == [NOW.replace(minute=0) + number * HOUR for number in range(39)]
 
 
 def test_days_are_measured_and_named(listed):
@@ -197,13 +93,79 @@ def test_day_with_a_hole_is_left_out_and_counted(listed):
     assert row["daily_volatility"] == pytest.approx(expected.blend, rel=1e-12)
 
 
+def test_fall_seen_only_from_both_sides_of_a_hole_counts(listed):
+    """Marks stop while the market runs: half the price is gone when they come back."""
+    until = this_hour() - HOUR
+    hole = range(24 * 20 + 2, 24 * 20 + 12)
+    given = candles(40 * 24, until, skip=hole)
+    fallen = until - 20 * DAY
+    ingest_candles([_scaled(one, Decimal("0.5")) if one.hour_at >= fallen else one for one in given])
+    ingest_candles([replace(one, symbol="ETHUSDT") for one in given])
+    assert keep_volatility() == 2
+    found = {
+        symbol: figures
+        for symbol, *figures in Volatility.objects.values_list(
+            "instrument__symbol", "days", "garman_klass", "ewma"
+        )
+    }
+    assert (found["BTCUSDT"][0], found["ETHUSDT"][0]) == (40, 39)
+    # Half the price in a day, and thirty days of some 5 %: (ln 2)² ÷ 30 and more.
+    with_crash, without = found["BTCUSDT"][2], found["ETHUSDT"][2]
+    assert with_crash is not None
+    assert without is not None
+    assert with_crash > without + 0.02
+
+
+def _scaled(candle, factor):
+    return replace(
+        candle, **{name: getattr(candle, name) * factor for name in ("open", "high", "low", "close")}
+    )
+
+
+def test_gap_filled_later_is_measured_at_once(listed):
+    given = candles(20 * 24, this_hour() - HOUR)
+    hole = slice(24 * 5, 24 * 5 + 9)
+    ingest_candles(given[: hole.start] + given[hole.stop :])
+    assert (keep_volatility(), keep_volatility()) == (1, 0)
+    ingest_candles(given[hole])
+    assert (keep_volatility(), keep_volatility()) == (1, 0)
+    assert list(Volatility.objects.order_by("computed_at").values_list("days", flat=True)) == [19, 20]
+
+
+def test_mark_that_stands_still_is_measured_and_not_used(listed):
+    """One hour of 1 % two months ago, and then one price: a distance of it would be endless."""
+    until = this_hour() - HOUR
+    (moved,) = candles(1, until - 58 * DAY)
+    before = replace(moved, high=moved.open, low=moved.open, close=moved.open)
+    after = replace(moved, open=moved.close, high=moved.close, low=moved.close)
+    ingest_candles(
+        [
+            *(replace(before, hour_at=moved.hour_at - back * HOUR) for back in range(1, 48)),
+            moved,
+            *(replace(after, hour_at=until - back * HOUR) for back in range(58 * 24, 0, -1)),
+        ]
+    )
+    take_in(mark(until))
+    assert keep_volatility() == 1
+    (row,) = Volatility.objects.all()
+    assert 0 < row.daily_volatility < LEAST_VOLATILITY
+    assert volatility_as_of([row.instrument_id], row.computed_at) == {}
+    found = get_volatility(VENUE, "BTCUSDT")
+    assert (found.daily_volatility, found.annual_volatility, found.reason) == (None, None, TOO_CALM)
+    assert found.ewma == row.ewma
+    assert np.isnan(read_market().daily_volatility).all()
+
+
 @pytest.mark.parametrize(
     ("count", "skip"),
     [(9 * 24 + 19, ()), (20 * 24, range(20 * 24 - 12, 20 * 24 - 6))],
     ids=["short", "last day"],
 )
 def test_too_few_days_or_a_hole_in_the_last_measure_nothing(listed, count, skip):
-    ingest_candles(candles(count, this_hour() - HOUR, skip=skip))
+    given = candles(count, this_hour() - HOUR, skip=skip)
+    last = replace(given[-25], open=given[-25].close, high=given[-25].close, low=given[-25].close)
+    given[-24:] = [replace(last, hour_at=one.hour_at) for one in given[-24:]]
+    ingest_candles(given)
     assert keep_volatility() == 0
     measured = get_volatility(VENUE, "BTCUSDT")
     assert (measured.daily_volatility, measured.reason, measured.days) == (None, NOT_YET, 0)

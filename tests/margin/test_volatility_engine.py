@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from margin.engine import volatility
-from margin.engine.volatility import BarError, annualise, measure_volatility
+from margin.engine.volatility import BarError, annualise, measure_days, measure_volatility
 
 VECTORS = Path(__file__).parent / "vectors" / "vol_vectors.csv"
 ESTIMATORS = {
@@ -178,6 +178,52 @@ def test_blend_is_the_root_of_the_mean_of_both_variances(rows):
 @given(rows=bars(least=70, most=80))
 def test_what_is_older_than_the_window_does_not_count(rows):
     assert measure_volatility(rows) == measure_volatility(rows[-volatility.WINDOW_DAYS :])
+
+
+@given(rows=bars(least=12, most=70), data=st.data())
+def test_day_with_a_hole_may_only_make_it_larger(rows, data):
+    number = np.arange(-len(rows), 0)
+    is_whole = np.array(
+        [*data.draw(st.lists(st.booleans(), min_size=len(rows) - 1, max_size=len(rows) - 1)), True]
+    )
+    whole = measure_volatility(rows[is_whole], np.diff(number[is_whole], prepend=-99) == 1)
+    found = measure_days(rows, number, is_whole)
+    assert (found is None) == (whole is None)
+    if found is not None and whole is not None:
+        assert found[0] >= np.count_nonzero(is_whole)
+        assert found[1].blend >= whole.blend
+        assert (found[0] == np.count_nonzero(is_whole)) == (found[1] == whole)
+
+
+@given(rows=bars(least=12))
+def test_whole_days_are_measured_as_they_are(rows):
+    everything = np.ones(len(rows), dtype=bool)
+    assert measure_days(rows, np.arange(-len(rows), 0), everything) == (
+        len(rows),
+        measure_volatility(rows),
+    )
+    # The last day is missing.
+    assert measure_days(rows, np.arange(-len(rows), 0) - 1, everything) is None
+
+
+def test_fall_seen_only_by_where_the_marks_begin_again_counts():
+    """Calm days of 1 %; one has a hole at its start, and its marks begin again 30 % lower."""
+    calm = np.tile([100, 100.5, 99.5, 100], (30, 1)) + 0.0
+    calm[20:] *= 0.7
+    number, is_whole = np.arange(-30, 0), np.arange(30) != 20
+    found = measure_days(calm, number, is_whole)
+    assert found is not None
+    days, measured = found
+    assert days == 30
+    assert measured.parkinson > math.log(1 / 0.7) / math.sqrt(30 * 4 * math.log(2))
+    assert measured.ewma == pytest.approx(
+        math.log(1 / 0.7) * math.sqrt(0.94**9 / sum(0.94**back for back in range(29)))
+    )
+    # Where it is as calm as the rest it does not.
+    assert measure_days(np.tile(calm[0], (30, 1)), number, is_whole) == (
+        29,
+        measure_volatility(np.tile(calm[0], (29, 1)), np.arange(29) != 20),
+    )
 
 
 @given(rows=bars(least=2, most=9))

@@ -34,12 +34,17 @@ SPELLINGS = {
     "yz": "yang_zhang",
     "yangzhang": "yang_zhang",
     "average_true_range": "atr",
-    "atr_wilder": "atr",
+    "atr_wilder": "wilder",
+    "wilder_atr": "wilder",
     "ewma_series": "ewma",
+    "ewma_volatility": "ewma",
+    "ewma_variance": "ewma",
+    "ewma_variance_series": "ewma",
+    "ewma_volatility_series": "ewma",
     "riskmetrics": "ewma",
 }
 PASSAGE = re.compile(
-    r"first_passage_(?P<no>no_)?touch(?P<hit>_cash_at_hit|_at_hit)?(?:_cash)?(?:_at_expiry)?"
+    r"first_passage_(?P<no>no_)?touch(?P<what>_cash|_asset)?(?P<hit>_at_hit)?(?:_at_expiry)?"
 )
 
 
@@ -52,7 +57,8 @@ def compute_model_vector(vector: ModelVector) -> float:
     """
     kind = re.sub(r"[^a-z0-9]+", "_", vector.kind).strip("_")
     try:
-        value = _compute(kind, vector)
+        with np.errstate(all="ignore"):
+            value = _compute(kind, vector)
     except NotComputed:
         raise
     except (volatility.BarError, hedge.HedgeError, ArithmeticError, TypeError, ValueError) as error:
@@ -65,15 +71,15 @@ def compute_model_vector(vector: ModelVector) -> float:
 def _compute(kind: str, vector: ModelVector) -> float:
     inputs = vector.inputs
     if kind in HEDGES:
-        return HEDGES[kind](inputs)
+        return HEDGE_QUANTITIES.get(vector.quantity_name.strip().lower(), HEDGES[kind])(inputs)
     if kind.startswith("first_passage"):
         return _passage(kind, vector)
-    if kind.startswith("ewma") and "update" in kind:
+    if kind.startswith("ewma") and ("update" in kind or ("ret" in inputs and "returns" not in inputs)):
         return _as_named(math.sqrt(_ewma_update(inputs)), vector)
     bare = re.sub(r"^(?:vol|volatility|realised|realized)_", "", kind)
     name = SPELLINGS.get(bare, bare)
-    if name == "atr":
-        return _average_true_range(inputs)
+    if name in {"atr", "wilder"}:
+        return _average_true_range(inputs, smoothed=name == "wilder")
     if name == "ewma":
         return _as_named(_ewma(inputs), vector)
     if name not in ESTIMATORS:
@@ -111,8 +117,8 @@ def bars_of(inputs: Inputs) -> Float:
             returns = next((inputs[name] for name in ("returns", "log_returns") if name in inputs), None)
             if returns is None:
                 raise NotComputed("inputs: ohlc is not given")
-            closes = np.exp(np.concatenate(([0.0], np.cumsum(np.asarray(returns, dtype=np.float64)))))
-        found = np.repeat(np.asarray(closes, dtype=np.float64)[:, None], 4, axis=1)
+            closes = np.exp(np.concatenate(([0.0], np.cumsum(_series(returns)))))
+        found = np.repeat(_series(closes)[:, None], 4, axis=1)
     bars = np.asarray(found, dtype=np.float64)
     before = number_of(inputs, "prev_close", "previous_close", default=math.nan)
     if not math.isnan(before):
@@ -120,12 +126,21 @@ def bars_of(inputs: Inputs) -> Float:
     return bars
 
 
+def _series(values: Any) -> Float:
+    series = np.asarray(values, dtype=np.float64)
+    if series.ndim != 1:
+        raise NotComputed(f"inputs: one row of numbers is needed, got shape {series.shape}")
+    return series
+
+
 def _as_named(per_period: float, vector: ModelVector) -> float:
     """A standard deviation over one period as the quantity asked for: over a year or squared."""
     name = vector.quantity_name.strip().lower()
     value = per_period
     periods = number_of(vector.inputs, "periods_per_year", "N", "annualisation", default=math.nan)
-    if name.startswith("annual") or name.endswith(("annualised", "annualized")):
+    if periods <= 0:
+        raise NotComputed(f"inputs: periods_per_year is not above zero: {periods:g}")
+    if re.search(r"annual|yearly|per_year|per_annum", name):
         if math.isnan(periods):
             raise NotComputed("inputs: periods_per_year is not given")
         value = volatility.annualise(per_period, periods)
@@ -151,7 +166,10 @@ def _decay(inputs: Inputs) -> float:
 
 def _ewma(inputs: Inputs) -> float:
     """Decaying deviation: begun with a variance where the row gives one, else with weights that sum to one."""
-    seed = number_of(inputs, "seed", "init", "initial_variance", "prev_variance", default=math.nan)
+    names = ("seed", "init", "init_var", "initial_variance", "prev_variance", "prev_var")
+    seed = number_of(inputs, *names, default=math.nan)
+    if math.isnan(seed):
+        seed = number_of(inputs, "prev_vol", "prev_sigma", "initial_volatility", default=math.nan) ** 2
     bars = bars_of(inputs)
     if math.isnan(seed):
         return volatility.ewma(bars, decay=_decay(inputs))
@@ -160,12 +178,19 @@ def _ewma(inputs: Inputs) -> float:
     return math.sqrt(seed)
 
 
-def _average_true_range(inputs: Inputs) -> float:
+def _average_true_range(inputs: Inputs, *, smoothed: bool) -> float:
+    """Mean of the last true ranges; smoothed as Wilder does, each after the first n counts one n-th."""
     bars = bars_of(inputs)
-    count = int(
-        number_of(inputs, "n", "window", "length", default=min(len(bars), volatility.TRUE_RANGE_DAYS))
-    )
-    return volatility.average_true_range(bars, bars=count)
+    wanted = number_of(inputs, "n", "window", "length", default=min(len(bars), volatility.TRUE_RANGE_DAYS))
+    count = int(wanted)
+    if count != wanted or not 1 <= count <= len(bars):
+        raise NotComputed(f"inputs: n must be a whole number of the {len(bars)} bars, got {wanted:g}")
+    if not smoothed:
+        return volatility.average_true_range(bars, bars=count)
+    mean = volatility.average_true_range(bars[:count], bars=count)
+    for last in range(count, len(bars)):
+        mean += (volatility.average_true_range(bars[: last + 1], bars=1) - mean) / count
+    return mean
 
 
 def _passage(kind: str, vector: ModelVector) -> float:
@@ -178,10 +203,31 @@ def _passage(kind: str, vector: ModelVector) -> float:
     never = bool(found and found["no"])
     if vector.quantity_name.strip().lower() in {"probability", "p", "p_hit", "prob"} or found is None:
         return 1.0 - chance if never else chance
-    cash = number_of(vector.inputs, "cash", default=1.0)
+    if found["what"] == "_asset" and not (found["hit"] and not never):
+        return _asset_at_expiry(vector.inputs, never=never)
+    is_asset = found["what"] == "_asset"
+    # An asset paid when the level is touched is worth the level there.
+    cash = _level(vector.inputs) if is_asset else number_of(vector.inputs, "cash", default=1.0)
     if found["hit"] and not never:
         return cash * float(odds.discounted_touch(distance, spread, drift, discount))
     return cash * math.exp(-discount) * (1.0 - chance if never else chance)
+
+
+def _asset_at_expiry(inputs: Inputs, *, never: bool) -> float:
+    """The asset itself at expiry: its forward, by the chance that counts in units of the asset (drift more by σ²)."""
+    distance, spread, drift, discount = passage_terms(inputs)
+    side = 1.0 if distance * math.log(_spot(inputs) / _level(inputs)) >= 0 else -1.0
+    chance = float(odds.touch_probability(distance, spread, drift + side * spread**2))
+    forward = _spot(inputs) * math.exp(side * drift + spread**2 / 2 - discount)
+    return forward * (1.0 - chance if never else chance)
+
+
+def _spot(inputs: Inputs) -> float:
+    return number_of(inputs, "S", "spot", "P")
+
+
+def _level(inputs: Inputs) -> float:
+    return number_of(inputs, "K", "barrier", "level", "L", "H")
 
 
 def passage_terms(inputs: Inputs) -> tuple[float, float, float, float]:
@@ -191,7 +237,7 @@ def passage_terms(inputs: Inputs) -> tuple[float, float, float, float]:
     Returns     as touch_probability takes them
     Raises      NotComputed: one is missing or impossible
     """
-    spot, level = number_of(inputs, "S", "spot", "P"), number_of(inputs, "K", "barrier", "level", "L", "H")
+    spot, level = _spot(inputs), _level(inputs)
     years, sigma = number_of(inputs, "T", "years", "t"), number_of(inputs, "sigma", "vol", "volatility")
     if min(spot, level) <= 0 or min(years, sigma) < 0:
         raise NotComputed("inputs: S and K must be above zero, T and sigma not below")
@@ -262,4 +308,13 @@ HEDGES: Mapping[str, Callable[[Inputs], float]] = {
     "hedge_r2": _effectiveness,
     "hedge_contracts": _contracts,
     "hedge_contracts_tailed": _contracts,
+    "hedge_optimal_contracts": _contracts,
+    "hedge_beta_contracts": _contracts,
+}
+# What of one hedge is asked for, where the quantity says so.
+HEDGE_QUANTITIES: Mapping[str, Callable[[Inputs], float]] = {
+    **dict.fromkeys(("h", "h_star", "hedge_ratio", "min_variance_ratio"), _hedge_ratio),
+    **dict.fromkeys(("contracts", "contracts_needed", "number_of_contracts"), _contracts),
+    **dict.fromkeys(("effectiveness", "hedge_effectiveness", "r2"), _effectiveness),
+    **dict.fromkeys(("rho", "correlation"), _correlation),
 }

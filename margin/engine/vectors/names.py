@@ -51,6 +51,12 @@ SAME = {
     "pos_cost": "notional_entry",
     "open_value": "notional_entry",
     "pnl": "unrealized_pnl",
+    "floating_profit_loss": "unrealized_pnl",
+    "floating_pnl": "unrealized_pnl",
+    "unrealised_roe": "roe",
+    "unrealized_roe": "roe",
+    "unrealised_roe_pcnt": "roe",
+    "unrealized_roe_pcnt": "roe",
     "upl": "unrealized_pnl",
     "upnl": "unrealized_pnl",
     "unrealised_pnl": "unrealized_pnl",
@@ -66,6 +72,12 @@ SAME = {
     "roe_percent": "roe_pct",
     "unrealized_pnl_percent": "roe_pct",
     "unrealized_pnl_pct": "roe_pct",
+    "maintenance_margin_value": "maintenance_margin",
+    "isolated_margin_incl_upnl": "equity",
+    "isolated_margin_incl_pnl": "equity",
+    "isolated_margin_with_upnl": "equity",
+    # CoinEx: position margin and profit over the value of the position.
+    "position_margin_rate": "ratio_equity_over_notional",
     "margin_used": "equity",
     "margin_balance": "equity",
     "position_equity": "equity",
@@ -168,7 +180,8 @@ def canonical_name(name: str) -> str:
     Parameters  name : as a file has it, such as initial_margin_deribit
     Returns     str: lower case, a venue's name taken off its end, and one name for what has several
     """
-    plain = re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip()).lower()
+    plain = re.sub(r"[^a-z0-9]+", "_", words).strip("_")
     without = OF_VENUE.sub("", plain)
     if without == "margin_ratio" and without != plain:
         return "margin_ratio_of_venue"

@@ -180,7 +180,7 @@ def read_model_vector(record: Mapping[str, Any], line: int = 0) -> ModelVector:
     text = _text(record, "inputs")
     try:
         inputs = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VectorError(f"{_place(line)}inputs is not JSON: {error}") from None
     if not isinstance(inputs, dict):
         raise VectorError(f"{_place(line)}inputs is not a JSON object: {text[:40]!r}")

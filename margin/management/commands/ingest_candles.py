@@ -6,14 +6,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from margin import tasks  # noqa: F401  # declares the stage that the new hours ring for
-from margin.services.candle_files import COLUMNS, CandleFileRefused, ingest_candle_file
+from margin.services.candle_files import COLUMNS, MOST_CANDLES, CandleFileRefused, ingest_candle_file
 from margin.services.mark_files import ERRORS_SHOWN
 
 
 class Command(BaseCommand):
     help = (
         f"Take in hourly mark candles from a CSV file with the columns {', '.join(COLUMNS)}, so that a new instrument "
-        "has a volatility on its first day; all of it or nothing."
+        f"has a volatility on its first day; all of it or nothing, and at most {MOST_CANDLES} candles."
     )
 
     def add_arguments(self, parser: Any) -> None:

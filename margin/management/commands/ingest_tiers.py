@@ -79,7 +79,7 @@ def _describe(change: TierChange) -> list[str]:
     found = [delta for delta in change.deltas if delta.word != "same"]
     against = f"against that of {change.before.effective_from}"
     if not found:
-        return [f"{named}: the same figures under another source, {against}"]
+        return [f"{named}: the same figures, of another source or as a sample or no more one, {against}"]
     return [f"{named}, {against}:", *(f"  {_describe_tier(delta)}" for delta in found)]
 
 
