@@ -32,12 +32,14 @@ from tests.margin.rule_cases import engine_of, twin_of
 from tests.portfolios.files import SOUND, only_problem
 
 USDM, COINM = rule_for("binance_usdm", LINEAR), rule_for("binance_coinm", INVERSE)
-MARGIN_REFERENCE_RATE = "0.005"
+MARGIN_REFERENCE_RATE, ZERO = "0.005", Decimal(0)
 
 
 def one_rate(rate: str) -> Ladder:
     return Ladder(
-        label="test", symbol="test", rows=(TierRow(tier=1, floor=Decimal(0), cap=None, rate=Decimal(rate)),)
+        label="test",
+        symbol="test",
+        rows=(TierRow(tier=1, floor=Decimal(0), cap=None, rate=Decimal(rate), amount=ZERO),),
     )
 
 
@@ -46,15 +48,8 @@ def case_of(
 ) -> Any:
     rule = others.pop("rule", COINM if others.get("kind") == INVERSE else USDM)
     ladder = one_rate(rate)
-    rows = tuple(replace(row, amount=Decimal(0)) for row in ladder.rows)
-    case: dict[str, Any] = {
-        "side": side,
-        "size": size,
-        "contracts": size,
-        "entry_price": entry,
-        "wallet": wallet,
-    }
-    case |= {"rule": rule, "kind": rule.kind, "ladder": replace(ladder, rows=rows), "mark_price": entry}
+    case: dict[str, Any] = {"side": side, "size": size, "contracts": size, "entry_price": entry}
+    case |= {"wallet": wallet, "rule": rule, "kind": rule.kind, "ladder": ladder, "mark_price": entry}
     return {**case, "fee_rate": 0.0, "leverage": 10.0, "daily_volatility": 0.03, **others}
 
 
