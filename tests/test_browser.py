@@ -251,8 +251,8 @@ def visit(chromium: Browser, site: Site, role: str, width: int, scheme: str) -> 
 
 
 PAGES_OF_ROLES = {
-    "advisor": ["/", "/positions", "/clients", "/days", "/imports", "/clients/new"],
-    "compliance": ["/", "/positions", "/clients", "/days", "/compliance/exports"],
+    "advisor": ["/", "/positions", "/clients", "/tiers", "/levels", "/days", "/imports", "/clients/new"],
+    "compliance": ["/", "/positions", "/clients", "/tiers", "/levels/set", "/days", "/compliance/exports"],
     "admin": ["/clients", "/people", "/people/new", "/people/assignments"],
 }
 
@@ -294,7 +294,8 @@ def test_dashboard_moves_and_then_shows_what_the_api_says(chromium, site):
     price = {trace["name"]: trace for trace in figures["price"]["data"]}
     used = {trace["name"]: trace for trace in figures["used"]["data"]}
     assert price["Mark price"]["close"][-1] == float(answer["mark_price"])
-    assert price["Liquidation"]["y"][-1] == pytest.approx(float(answer["liquidation_price"]), rel=1e-9)
+    # The line is where equity meets maintenance; the figure is as the venue shows it, at OKX a tick nearer.
+    assert price["Liquidation"]["y"][-1] == pytest.approx(float(answer["liquidation_price"]), rel=1e-6)
     assert used["Maintenance used"]["y"][-1] == pytest.approx(float(answer["margin_ratio"]) * 100, rel=1e-9)
     assert visitor.faults == []
 

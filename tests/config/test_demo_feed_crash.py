@@ -36,15 +36,15 @@ from tests.conftest import ROOT, superuser_connection
 from tests.settings import HOST, PASSWORDS, PORT
 
 # Until when the process plays, the point of a step at which it dies, and at which time it passes that point.
-# Each process goes on from where the one before was killed; from tick 1480 on positions are liquidated.
+# Each process goes on from where the one before was killed; from tick 1680 on positions are liquidated.
 DEATHS = (
     (700, "locked", 2),
     (700, "sent", 1),
     (1100, "booked", 3),
     (1100, "logged", 1),
-    (1484, "committed", 4),
-    (1500, "booked", 2),
-    (1500, "logged", 1),
+    (1784, "committed", 4),
+    (1800, "booked", 2),
+    (1800, "logged", 1),
 )
 DRIVER = """
 import os, signal, sys
