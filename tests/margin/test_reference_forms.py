@@ -258,7 +258,8 @@ def test_formula_agrees_with_search_in_every_form(case: dict[str, Any]) -> None:
 def test_state_flips_at_the_liquidation_price(case: dict[str, Any]) -> None:
     """Whatever the form and wherever the tiers jump: safe just on one side, liquidated just on the other."""
     solved = reference_figures(**case)[L]
-    assume(solved is not None)
+    # Smaller, it is what fifty digits leave of a margin that covers everything.
+    assume(solved is not None and solved > case["mark_price"] * Decimal("1e-11"))
     with localcontext(DIGITS):
         nudge = case["side"] * solved * Decimal("1e-20")
     assert is_liquidated_at(solved - nudge, **case)
