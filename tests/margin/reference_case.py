@@ -7,7 +7,7 @@ from typing import Literal, NotRequired, TypedDict
 
 LONG, SHORT = 1, -1
 ZERO, ONE = Decimal(0), Decimal(1)
-DIGITS = Context(prec=50)
+DIGITS = Context(prec=120)
 
 Kind = Literal["linear", "inverse", "quanto"]
 FeeBasis = Literal["none", "mark", "bankruptcy", "cost and margin"]
