@@ -31,6 +31,8 @@ class FirmRun(models.Model):
 
     firm_id = models.BigIntegerField(primary_key=True)
     attempts = models.PositiveSmallIntegerField(default=0)
+    # Every mark received by then was looked at for this firm; none before its first sweep.
+    swept_to = models.DateTimeField(null=True)
 
 
 class Firm(models.Model):
@@ -291,3 +293,44 @@ class Heartbeat(models.Model):
     seconds = models.FloatField(default=0)
     by = models.CharField(max_length=16, default="")
     rows = models.BigIntegerField(default=0)
+
+
+class SavedView(TenantModel):
+    """A list as somebody likes to see it: its name and its query, for themselves or for all who see such lists."""
+
+    public_id = models.UUIDField(default=uuid.uuid4)
+    member = models.ForeignKey(Member, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    page = models.CharField(max_length=16)
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=2000, blank=True)
+    is_team = models.BooleanField(default=False)
+    # What the page opens with when nothing else is asked for.
+    is_default = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["firm_id", "public_id"], name="advisors_savedview_public"),
+            models.UniqueConstraint(
+                fields=["firm_id", "member", "page", "name"], name="advisors_savedview_name"
+            ),
+            models.UniqueConstraint(
+                fields=["firm_id", "member", "page"],
+                condition=Q(is_default=True),
+                name="advisors_savedview_default",
+            ),
+        ]
+
+
+class MemberLook(TenantModel):
+    """When a member last looked at a page, and when the visit before that ended: what is new is newer than that."""
+
+    member = models.ForeignKey(Member, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    page = models.CharField(max_length=16)
+    looked_at = models.DateTimeField()
+    since_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["firm_id", "member", "page"], name="advisors_memberlook_once"),
+        ]

@@ -238,7 +238,14 @@ SWEEP_INTERVALS_SECONDS = {
     "housekeeping": env.int("SWEEP_HOUSEKEEPING_SECONDS", default=60),
 }
 SWEEP_FIRMS_PER_BATCH = env.int("SWEEP_FIRMS_PER_BATCH", default=200)
-MARK_AGE_LIMIT = timedelta(seconds=env.int("MARK_AGE_LIMIT_SECONDS", default=60))
+# After so long without a newer mark a figure is shown as stale: with the time a page takes to ask again, in a minute.
+MARK_AGE_LIMIT = timedelta(seconds=env.int("MARK_AGE_LIMIT_SECONDS", default=45))
+# Of feeds that are slower or faster by nature: MARK_AGE_LIMITS_SECONDS=binance=30,slow-feed=300
+MARK_AGE_LIMITS_SECONDS = {
+    source: int(seconds) for source, seconds in env.dict("MARK_AGE_LIMITS_SECONDS", default={}).items()
+}
+# From this difference on, as a share of the lower price, two sources of one mark disagree.
+MARK_DISPUTE_RATIO = env.float("MARK_DISPUTE_RATIO", default=0.02)
 # Marks are kept as they came for so long, and after that as candles of a minute.
 MARK_HISTORY_FULL = timedelta(days=env.int("MARK_HISTORY_FULL_DAYS", default=90))
 STAGE_LATE_AFTER = timedelta(seconds=env.int("STAGE_LATE_AFTER_SECONDS", default=45))

@@ -6,7 +6,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Greatest, Least
 
 from advisors.models import Member, TenantModel
-from portfolios.models import LIMIT, ClientLinked, Instrument, numeric, positive
+from portfolios.models import LIMIT, ClientLinked, Instrument, Position, numeric, positive
 
 
 class MarkPrice(models.Model):
@@ -18,9 +18,72 @@ class MarkPrice(models.Model):
     sequence = models.BigIntegerField()
     source_at = models.DateTimeField()
     received_at = models.DateTimeField()
+    # Set while sources disagree: the lowest and the highest of what they say. A long counts at the lowest.
+    disputed_low = numeric(null=True)
+    disputed_high = numeric(null=True)
 
     class Meta:
         constraints = [positive("margin_markprice", "price")]
+
+
+class MarkFeed(models.Model):
+    """Global: the newest mark of an instrument from each source, and how well that source counts."""
+
+    pk = models.CompositePrimaryKey("instrument", "source")
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, db_index=False)
+    source = models.CharField(max_length=32)
+    sequence = models.BigIntegerField()
+    price = numeric()
+    source_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    # Sequence numbers that never came, and how often the source began to count anew.
+    missed = models.BigIntegerField(default=0)
+    epochs = models.IntegerField(default=0)
+    # A jump not yet believed: the price, how many marks in a row agree with it, and since when.
+    suspect_price = numeric(null=True)
+    suspect_marks = models.PositiveSmallIntegerField(default=0)
+    suspect_since = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [positive("margin_markfeed", "price")]
+
+
+class MarkRefusal(models.Model):
+    """Global: marks that could not be true, counted by hour, source and reason, with the newest of them."""
+
+    # None for an instrument that we do not list.
+    instrument = models.ForeignKey(Instrument, null=True, on_delete=models.PROTECT, db_index=False)
+    source = models.CharField(max_length=32)
+    reason = models.CharField(max_length=80)
+    hour_at = models.DateTimeField()
+    marks = models.BigIntegerField()
+    # As it was sent, cut to what fits.
+    last_symbol = models.CharField(max_length=80)
+    last_price = models.CharField(max_length=80)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour_at", "source", "reason", "instrument"],
+                nulls_distinct=False,
+                name="margin_markrefusal_once",
+            )
+        ]
+
+
+class MarkDoubt(models.Model):
+    """Global: from when to when a source told of a jump nobody believed yet; its instrument was unknown then."""
+
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, db_index=False)
+    source = models.CharField(max_length=32)
+    price = numeric()
+    since_at = models.DateTimeField()
+    until_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["instrument", "since_at"], name="margin_markdoubt_asof")]
+        constraints = [positive("margin_markdoubt", "price")]
 
 
 class MarkTick(models.Model):
@@ -37,6 +100,9 @@ class MarkTick(models.Model):
     high_price = numeric()
     source_at = models.DateTimeField()
     received_at = models.DateTimeField()
+    # As MarkPrice had them when this tick came.
+    disputed_low = numeric(null=True)
+    disputed_high = numeric(null=True)
 
     class Meta:
         constraints = [
@@ -324,6 +390,8 @@ class RiskState(TenantModel):
     mark_price = models.FloatField(null=True)
     mark_sequence = models.BigIntegerField(null=True)
     priced_at = models.DateTimeField(null=True)
+    # How old the mark may get; 0 of a row that was not written since there is such a limit.
+    mark_age_limit_seconds = models.SmallIntegerField(default=0, db_default=0)
     daily_volatility = models.FloatField(null=True)
     computed_at = models.DateTimeField()
     state = models.SmallIntegerField()
@@ -358,3 +426,33 @@ class Quarantine(ClientLinked):
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.CharField(max_length=200, blank=True, default="")
     since = models.DateTimeField()
+
+
+class StateChange(ClientLinked):
+    """Append-only: a sweep found a position in another state than before, at its mark or at the worst since then."""
+
+    position = models.ForeignKey(Position, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    position_version = models.IntegerField()
+    # The moment of the sweep's market.
+    at = models.DateTimeField()
+    # None before the first.
+    was = models.SmallIntegerField(null=True)
+    state = models.SmallIntegerField()
+    # Seen at the worst mark between two sweeps and left again by the second.
+    is_wick = models.BooleanField(default=False)
+    mark_price = models.FloatField(null=True)
+    mark_at = models.DateTimeField(null=True)
+    margin_ratio = models.FloatField(null=True)
+    distance_ratio = models.FloatField(null=True)
+    distance_sigmas = models.FloatField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["firm_id", "position", "-at", "-id"], name="margin_statechange_newest"),
+            models.Index(fields=["firm_id", "at"], name="margin_statechange_since"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__gte=0, state__lt=6), name="margin_statechange_state_known"
+            ),
+        ]

@@ -98,6 +98,37 @@ class VenueAccount(ClientLinked):
         ]
 
 
+class AccountBalance(ClientLinked):
+    """Append-only: what of an account stands behind no position, as somebody read it at the venue."""
+
+    account = models.ForeignKey(
+        VenueAccount, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
+    asset = models.CharField(max_length=20)
+    free_collateral = numeric()
+    # When it stood so at the venue; the newest holds.
+    balance_at = models.DateTimeField()
+    recorded_at = models.DateTimeField()
+    author = models.ForeignKey(
+        Member, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
+    source = models.CharField(max_length=32)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["firm_id", "account", "asset", "-balance_at", "-recorded_at"],
+                name="portfolios_balance_newest",
+            )
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(free_collateral__gte=0, free_collateral__lt=LIMIT),
+                name="portfolios_balance_sane",
+            ),
+        ]
+
+
 class LedgerHead(TenantModel):
     """The last sequence number of a firm's ledger; locking it orders the appends."""
 

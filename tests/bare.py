@@ -46,6 +46,10 @@ INSERT INTO portfolios_positionevent (client_id, position_id, seq, kind, effecti
     SELECT client_id, id, row_number() OVER (), 'opened', now(), now(), 'test', 1, 100, '' FROM portfolios_position;
 INSERT INTO margin_riskstate (id, client_id, position_version, computed_at, state, reason, liquidation_reason)
     SELECT id, client_id, 1, now(), 0, 0, 0 FROM portfolios_position;
+INSERT INTO margin_statechange (client_id, position_id, position_version, at, state, is_wick)
+    SELECT client_id, id, 1, now(), 0, false FROM portfolios_position;
+INSERT INTO portfolios_accountbalance (client_id, account_id, asset, free_collateral, balance_at, recorded_at, source)
+    SELECT client_id, id, 'USDT', 100, now(), now(), 'test' FROM portfolios_venueaccount;
 INSERT INTO margin_quarantine (id, client_id, position_version, attempts, error, since)
     SELECT id, client_id, 1, 3, 'test', now() FROM portfolios_position;
 INSERT INTO portfolios_positionannotation (client_id, position_id, recorded_at, tags, note)
@@ -58,6 +62,11 @@ INSERT INTO advisors_formervalue (client_id, subject, subject_key, field, value,
     SELECT id, 'client', id, 'name', 'Before', now() FROM advisors_client;
 INSERT INTO advisors_clientprofile (client_id, term, choice, "limit", effective_from, recorded_at, reason)
     SELECT id, 'risk_tolerance', 'balanced', NULL, current_date, now(), 'test' FROM advisors_client;
+INSERT INTO advisors_savedview (public_id, member_id, page, name, query, is_team, is_default, created_at)
+    SELECT gen_random_uuid(), id, 'positions', 'Mine', 'state=watch', false, false, now()
+    FROM advisors_member WHERE role = 'compliance';
+INSERT INTO advisors_memberlook (member_id, page, looked_at, since_at)
+    SELECT id, 'home', now(), now() FROM advisors_member WHERE role = 'compliance';
 INSERT INTO margin_fundinghead (booked_seq) VALUES (1);
 INSERT INTO margin_risklevels (recorded_at, reason, watch_ratio, danger_ratio, critical_ratio, watch_sigmas,
         danger_sigmas, critical_sigmas, watch_distance, danger_distance, critical_distance)

@@ -45,6 +45,9 @@ GLOBAL_TABLES = {
     "margin_markintake": Grants(frozenset({"INSERT"}), WRITE),
     "margin_markprice": Grants(READ, WRITE),
     "margin_marktick": Grants(READ, frozenset({"SELECT", "INSERT", "DELETE"})),
+    "margin_markfeed": Grants(READ, WRITE),
+    "margin_markrefusal": Grants(READ, WRITE),
+    "margin_markdoubt": Grants(READ, frozenset({"SELECT", "INSERT", "UPDATE"})),
     "margin_markhour": Grants(READ, ADD),
     "margin_tier": Grants(READ, ADD),
     "margin_volatility": Grants(READ, ADD),
@@ -66,6 +69,8 @@ NARROWED = {
     "margin_sealedbook": Grants(READ, ADD),
     "margin_risklevels": Grants(ADD, ADD),
     "margin_riskstate": Grants(READ, WRITE),
+    "margin_statechange": Grants(READ, ADD),
+    "portfolios_accountbalance": Grants(ADD, ADD),
     "margin_quarantine": Grants(READ, WRITE),
 }
 
@@ -83,6 +88,8 @@ FIRM_WIDE: dict[str, tuple[str, ...]] = {
     "margin_fundinghead": ("advisor", "compliance", "system"),
     "margin_sealedday": ("advisor", "compliance", "system"),
     "margin_risklevels": ("advisor", "compliance", "system"),
+    "advisors_savedview": ("advisor", "compliance", "system"),
+    "advisors_memberlook": ("advisor", "compliance", "system"),
 }
 
 # Key-like columns of tenant tables that no foreign key ties, because what they name is not behind the wall, or

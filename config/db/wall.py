@@ -114,6 +114,20 @@ def owned_by_member(table: str) -> RunSQL:
     )
 
 
+def private_to_member(table: str, *, shared: str = "") -> RunSQL:
+    """No member touches another's rows, in their firm or out of it; shared: the condition under which others read."""
+    mine = "member_id = (SELECT app_member()) OR (SELECT app_role()) = 'system'"
+    statements = [
+        f"CREATE POLICY mine_{command.lower()} ON {table} AS RESTRICTIVE FOR {command} TO {APP_ROLES} {clause} ({mine})"
+        for command, clause in WRITE_COMMANDS.items()
+    ]
+    seen = f"{mine} OR {shared}" if shared else mine
+    statements.append(
+        f"CREATE POLICY mine_select ON {table} AS RESTRICTIVE FOR SELECT TO {APP_ROLES} USING ({seen})"
+    )
+    return RunSQL(";\n".join(statements), RunSQL.noop)
+
+
 def signed_by_member(table: str) -> RunSQL:
     """Nobody adds a row in another's name: member_id is that of the scope, none for the system."""
     return RunSQL(

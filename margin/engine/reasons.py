@@ -30,6 +30,8 @@ class Reason(IntEnum):
     NO_VOLATILITY = 23
     NO_LEVERAGE = 24
     QUARANTINED = 30
+    SUSPECT_MARK = 31
+    TOUCHED = 32
 
 
 SENTENCES: dict[Reason, str] = {
@@ -53,6 +55,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.TIER_GAP_AT_LIQUIDATION: "unknown: the margin tier table has a gap at its size at liquidation",
     Reason.NO_VOLATILITY: "unknown: not enough days of marks to measure its volatility",
     Reason.NO_LEVERAGE: "unknown: this venue's rule needs the leverage that is set, and it is missing",
+    Reason.SUSPECT_MARK: "unknown: a source tells of a tenfold jump of the mark, not confirmed yet",
+    Reason.TOUCHED: "unknown: the mark reached liquidation since the last event; the venue may have closed it",
     Reason.QUARANTINED: "unknown: computing this position failed repeatedly; it is tried hourly and when it changes",
 }
 

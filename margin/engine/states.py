@@ -1,12 +1,12 @@
 """How close is close: thresholds, state codes, their words and the sentences printed beside them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from margin.engine.reasons import Reason
-from margin.engine.types import Bool, Float, Int8
+from margin.engine.types import Bool, Figures, Float, Int8
 
 OK, WATCH, DANGER, CRITICAL, LIQUIDATABLE, UNKNOWN = range(6)
 STATE_WORDS: tuple[str, ...] = ("ok", "watch", "danger", "critical", "liquidatable", "unknown")
@@ -143,6 +143,22 @@ def regrade_states(
     warned = (reason == liquidation_reason) & ~np.isnan(margin_ratio)
     is_unknown = ((state == UNKNOWN) & ~warned) | lacks_price(found, liquidation_reason)
     return np.where(is_unknown, np.int8(UNKNOWN), found)
+
+
+def doubt_figures(figures: Figures, doubted: Bool, reason: Reason) -> Figures:
+    """Figures whose state nobody may rely on: unknown, for this reason, with the numbers left as they are.
+
+    Parameters  figures : n rows · doubted : (n,) where to doubt what is known · reason : why
+    Returns     Figures; what was unknown already keeps its own reason
+    """
+    doubted = doubted & (figures.state != UNKNOWN)
+    if not doubted.any():
+        return figures
+    return replace(
+        figures,
+        state=np.where(doubted, UNKNOWN, figures.state).astype(np.int8),
+        reason=np.where(doubted, reason, figures.reason).astype(figures.reason.dtype),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,13 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 from django.db import connection, transaction
 from numpy.typing import NDArray
 
 from margin.engine.rules import RULES, UnknownRule, rule_index
 from margin.engine.tiers import build_tiers
-from margin.engine.types import KINDS, LINEAR, Float, Int8, Int16, Int32, Int64, Tiers
+from margin.engine.types import KINDS, LINEAR, LONG, Bool, Float, Int8, Int16, Int32, Int64, Tiers
 from margin.selectors.ladders import day_of, read_ladders
 from margin.selectors.past_marks import PastMark
 from margin.selectors.volatility import KNOWN as KNOWN_VOLATILITY
@@ -25,7 +26,8 @@ NOBODY_RECEIVES = "SELECT pg_advisory_xact_lock(7308, 0)"
 # Each row carries the moment; without an instrument there is one row with nothing else in it.
 NOW = f"""
 SELECT now.at, now.tiers_recorded_at, i.id, i.venue, i.kind, i.contract_size, i.tier_label, i.tier_symbol,
-    m.price, m.sequence, m.source_at, v.daily_volatility
+    m.price, m.sequence, m.source_at, m.source, m.disputed_low, m.disputed_high,
+    EXISTS (SELECT FROM margin_markdoubt d WHERE d.instrument_id = i.id AND d.until_at IS NULL), v.daily_volatility
 FROM (SELECT clock_timestamp() AS at, (SELECT max(recorded_at) FROM margin_tier) AS tiers_recorded_at) now
 LEFT JOIN portfolios_instrument i ON true LEFT JOIN margin_markprice m ON m.instrument_id = i.id
 {KNOWN_VOLATILITY.format(instrument="i.id", at="now.at")} ORDER BY i.id
@@ -50,6 +52,12 @@ class Market:
     mark_price: Float
     mark_sequence: Int64
     priced_at: Moments
+    mark_age_limit_seconds: Int16
+    # The lowest and the highest of what sources say that disagree; NaN where they agree.
+    disputed_low: Float
+    disputed_high: Float
+    # A source tells of a jump that nobody believes yet.
+    is_doubted: Bool
     daily_volatility: Float
     tiers: Tiers
 
@@ -59,10 +67,17 @@ class Market:
         found = self.instrument[np.minimum(place, len(self.instrument) - 1)] == instrument
         return np.where(found, place, -1)
 
+    def mark_for(self, side: Int8, place: Int64) -> Float:
+        """The mark each position is computed at: where sources disagree the one that is worse for it."""
+        mark, low, high = (
+            column[place] for column in (self.mark_price, self.disputed_low, self.disputed_high)
+        )
+        return np.where(np.isnan(low), mark, np.where(side == LONG, low, high))
 
-# Price, sequence and time at its source, and the volatility known with it.
-Mark = tuple[Any, Any, Any, Any]
-NO_MARK = (None, None, None)
+
+# Price, sequence, time at its source, source, lowest and highest where disputed, whether doubted; and the volatility.
+Mark = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
+NO_MARK = (None, None, None, None, None, None, False)
 
 
 def read_market() -> Market:
@@ -93,7 +108,7 @@ def read_past_market(
     newest = [marks.get(row[0]) for row in listed]
     volatility = volatility_as_of([row[0] for row in listed], as_of)
     taken = [
-        (*(NO_MARK if mark is None else (mark.price, mark.sequence, mark.source_at)), volatility.get(row[0]))
+        (*(NO_MARK if mark is None else mark.known), volatility.get(row[0]))
         for row, mark in zip(listed, newest, strict=True)
     ]
     return _build(as_of, None, listed, taken)
@@ -139,13 +154,32 @@ def _ids(listed: Sequence[tuple[Any, ...]]) -> Int64:
 
 
 def _mark_columns(marks: Sequence[Mark]) -> dict[str, Any]:
-    nan, never = float("nan"), np.datetime64("NaT", "us")
+    nan, never, usual = float("nan"), np.datetime64("NaT", "us"), age_limit_seconds("")
+    prices, sequences, moments, sources, lows, highs, doubts, sigmas = (
+        zip(*marks, strict=True) if marks else [()] * 8
+    )
     return {
-        "mark_price": np.array([*(nan if price is None else float(price) for price, *_ in marks), nan]),
-        "mark_sequence": np.array([*(sequence or 0 for _, sequence, *_ in marks), 0], dtype=np.int64),
-        "priced_at": np.array([*(_moment(at) for _, _, at, _ in marks), never], dtype="datetime64[us]"),
-        "daily_volatility": np.array([*(nan if sigma is None else sigma for *_, sigma in marks), nan]),
+        "mark_price": _floats(prices),
+        "mark_sequence": np.array([*(sequence or 0 for sequence in sequences), 0], dtype=np.int64),
+        "priced_at": np.array([*(_moment(at) for at in moments), never], dtype="datetime64[us]"),
+        "mark_age_limit_seconds": np.array(
+            [*(age_limit_seconds(source or "") for source in sources), usual], dtype=np.int16
+        ),
+        "disputed_low": _floats(lows),
+        "disputed_high": _floats(highs),
+        "is_doubted": np.array([*doubts, False], dtype=bool),
+        "daily_volatility": np.array([*(nan if sigma is None else sigma for sigma in sigmas), nan]),
     }
+
+
+def _floats(values: Sequence[Any]) -> Float:
+    """As the engine takes them, and one more for an instrument that is not listed."""
+    return np.array([*(float("nan") if value is None else float(value) for value in values), float("nan")])
+
+
+def age_limit_seconds(source: str) -> int:
+    """How old a mark from a source may get before nobody may rely on it."""
+    return settings.MARK_AGE_LIMITS_SECONDS.get(source, int(settings.MARK_AGE_LIMIT.total_seconds()))
 
 
 def _opened_since(rule: int) -> float:

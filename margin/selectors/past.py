@@ -11,8 +11,9 @@ from django.db import connection
 
 from advisors.selectors.past import wait_for_moment
 from margin.engine.figures import compute_figures
+from margin.engine.reasons import Reason
 from margin.engine.rules import RULES
-from margin.engine.states import Thresholds
+from margin.engine.states import Thresholds, doubt_figures
 from margin.engine.types import LONG, SHORT, Figures, Float
 from margin.selectors.book import Book
 from margin.selectors.levels import thresholds_as_of
@@ -183,5 +184,6 @@ def _figures_of(held: Sequence[Held], market: Market, thresholds: Thresholds) ->
     )
     place = market.find(book.instrument_id)
     volatility = market.daily_volatility[place]
-    positions = book.positions(market, place, market.mark_price[place], volatility)
-    return volatility, compute_figures(positions, market.tiers, RULES, thresholds)
+    positions = book.positions(market, place, market.mark_for(book.side, place), volatility)
+    figures = compute_figures(positions, market.tiers, RULES, thresholds)
+    return volatility, doubt_figures(figures, market.is_doubted[place], Reason.SUSPECT_MARK)

@@ -12,14 +12,17 @@ from django.db import connection
 FUTURE_TOLERANCE = timedelta(seconds=5)
 # Two probes an instrument, each walking its key backwards from the moment.
 AS_OF = """
-SELECT wanted.instrument_id, newest.* FROM unnest(%(instruments)s::bigint[]) AS wanted (instrument_id)
+SELECT wanted.instrument_id, newest.*, EXISTS (SELECT FROM margin_markdoubt d
+    WHERE d.instrument_id = wanted.instrument_id AND d.since_at <= %(as_of)s
+        AND coalesce(d.until_at, 'infinity') > %(as_of)s)
+FROM unnest(%(instruments)s::bigint[]) AS wanted (instrument_id)
 CROSS JOIN LATERAL (
-    (SELECT price, sequence, source_at, received_at, false AS is_candle, source
+    (SELECT price, sequence, source_at, received_at, false AS is_candle, source, disputed_low, disputed_high
      FROM margin_marktick t
      WHERE t.instrument_id = wanted.instrument_id AND source_at <= %(latest)s AND received_at <= %(as_of)s
      ORDER BY source_at DESC, sequence DESC, source DESC LIMIT 1)
     UNION ALL
-    (SELECT close_price, sequence, closed_at, received_at, true, source
+    (SELECT close_price, sequence, closed_at, received_at, true, source, NULL, NULL
      FROM margin_markcandle c
      WHERE c.instrument_id = wanted.instrument_id AND minute_at <= %(latest)s AND closed_at <= %(latest)s
          AND received_at <= %(as_of)s
@@ -28,15 +31,15 @@ CROSS JOIN LATERAL (
 ) newest
 """
 AT = """
-SELECT wanted.instrument_id, wanted.at, newest.*
+SELECT wanted.instrument_id, wanted.at, newest.*, false
 FROM unnest(%(instruments)s::bigint[], %(ats)s::timestamptz[]) AS wanted (instrument_id, at)
 CROSS JOIN LATERAL (
-    (SELECT price, sequence, source_at, received_at, false AS is_candle, source
+    (SELECT price, sequence, source_at, received_at, false AS is_candle, source, disputed_low, disputed_high
      FROM margin_marktick t
      WHERE t.instrument_id = wanted.instrument_id AND source_at <= wanted.at AND source_at > wanted.at - %(within)s
      ORDER BY source_at DESC, sequence DESC, source DESC LIMIT 1)
     UNION ALL
-    (SELECT close_price, sequence, closed_at, received_at, true, source
+    (SELECT close_price, sequence, closed_at, received_at, true, source, NULL, NULL
      FROM margin_markcandle c
      WHERE c.instrument_id = wanted.instrument_id AND minute_at <= wanted.at
          AND minute_at > wanted.at - %(within)s - interval '1 minute'
@@ -102,6 +105,23 @@ class PastMark:
     received_at: datetime
     is_candle: bool
     source: str
+    disputed_low: Decimal | None
+    disputed_high: Decimal | None
+    # A source told of a jump at that moment that nobody believed yet.
+    is_doubted: bool
+
+    def price_for(self, side: str) -> float:
+        """What a position of this side is computed at: where sources disagree the price that is worse for it."""
+        worse = self.disputed_low if side == "long" else self.disputed_high
+        return float(self.price if worse is None else worse)
+
+    @property
+    def known(self) -> tuple[Any, ...]:
+        """What the market of the moment takes of it."""
+        return (
+            *(self.price, self.sequence, self.source_at, self.source),
+            *(self.disputed_low, self.disputed_high, self.is_doubted),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

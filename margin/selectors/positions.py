@@ -18,13 +18,14 @@ COLUMNS = """
     i.quote_asset, i.settle_asset, i.kind, i.contract_size, i.tick_size, p.side, p.quantity,
     p.entry_price, p.isolated_wallet, p.leverage, p.stop_price, p.opened_at, p.closed_at, p.closed_by, p.version,
     r.state, r.reason, r.liquidation_reason, r.position_version AS risk_version, r.mark_price,
-    r.priced_at, r.computed_at, r.value, r.unrealised_pnl, r.equity, r.maintenance_margin, r.margin_ratio,
-    r.liquidation_price, r.bankruptcy_price, r.distance_ratio, r.distance_sigmas, r.daily_volatility,
+    r.priced_at, r.mark_age_limit_seconds, r.computed_at, r.value, r.unrealised_pnl, r.equity, r.maintenance_margin,
+    r.margin_ratio, r.liquidation_price, r.bankruptcy_price, r.distance_ratio, r.distance_sigmas, r.daily_volatility,
     r.effective_leverage, r.max_loss, r.snapped, extract(epoch FROM now.at - r.priced_at)::float8 AS mark_age_seconds,
     extract(epoch FROM now.at - r.computed_at)::float8 AS computed_age_seconds, now.levels_at
 """
 IS_STALE = """
-    (r.position_version <> p.version OR r.priced_at < now.at - %(limit)s OR r.priced_at > now.at + %(limit)s
+    (r.position_version <> p.version OR r.priced_at < now.at - r.mark_age_limit_seconds * interval '1 second'
+     OR r.priced_at > now.at + %(limit)s
      OR r.computed_at < now.at - %(limit)s OR r.computed_at < coalesce(now.levels_at, '-infinity'))
 """
 # liquidatable, critical, danger, not known, watch, ok: what is not known ranks above what is known to be safe.

@@ -202,8 +202,9 @@ def _why_stale(raw: dict[str, Any]) -> str | None:
         return CHANGED
     if raw["levels_at"] is not None and raw["computed_at"] < raw["levels_at"]:
         return LEVELS_CHANGED
-    if abs(raw["mark_age_seconds"]) > limit:
-        return f"The mark is older than {limit:.0f} s"
+    allowed = raw["mark_age_limit_seconds"]
+    if raw["mark_age_seconds"] > allowed or -raw["mark_age_seconds"] > limit:
+        return f"The mark is older than {allowed} s"
     if raw["computed_age_seconds"] > limit:
         return f"Not computed for over {limit:.0f} s"
     return None

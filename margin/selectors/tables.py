@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from margin.engine.types import Figures
+from margin.selectors.market import age_limit_seconds
 from margin.selectors.past import Held, PastBook, read_past_book
 
 # p position, r its risk, c client, f portfolio, a account, i instrument, now.at the moment. What was computed before
@@ -56,9 +57,13 @@ FOLDED = {
     "version": "int",
 }
 MARKED: dict[str, tuple[str, Callable[[Held], Any]]] = {
-    "mark_price": ("float8", lambda held: held.mark and float(held.mark.price)),
+    "mark_price": ("float8", lambda held: held.mark and held.mark.price_for(held.side)),
     "mark_sequence": ("bigint", lambda held: held.mark and held.mark.sequence),
     "priced_at": ("timestamptz", lambda held: held.mark and held.mark.source_at),
+    "mark_age_limit_seconds": (
+        "smallint",
+        lambda held: age_limit_seconds(held.mark.source if held.mark else ""),
+    ),
     "snapped": ("boolean", lambda held: held.mark is not None and held.mark.is_candle),
 }
 CODES = ("state", "reason", "liquidation_reason")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from margin.engine.figures import compute_figures
 from margin.engine.reasons import Reason
 from margin.engine.rules import RULES
-from margin.engine.states import UNKNOWN
+from margin.engine.states import UNKNOWN, doubt_figures
 from margin.engine.types import Figures, Float
 from margin.selectors.book import Book
 from margin.selectors.market import Market
@@ -24,6 +24,7 @@ COLUMNS = (
     ("mark_price", "float8"),
     ("mark_sequence", "bigint"),
     ("priced_at", "timestamptz"),
+    ("mark_age_limit_seconds", "smallint"),
     ("daily_volatility", "float8"),
     ("state", "smallint"),
     ("reason", "smallint"),
@@ -53,9 +54,7 @@ PLAN = "SELECT set_config('enable_nestloop', 'off', true), set_config('enable_se
 # New rows are only put in place, by two whole numbers each, and filled by the same update as all others: twenty
 # parameters a row cost ten times as much. They are as wide as they will be, or the fill factor would leave no room.
 INSERT = f"INSERT INTO margin_riskstate (computed_at, {', '.join(name for name, _ in COLUMNS)}) VALUES"
-BLANK = (
-    f"(now(), %d, %d, 0, 0, 0, now(), 0, {UNKNOWN}, {Reason.NO_MARK:d}, {Reason.NO_MARK:d}{', 0' * FIGURES})"
-)
+BLANK = f"(now(), %d, %d, 0, 0, 0, now(), 0, 0, {UNKNOWN}, {Reason.NO_MARK:d}, {Reason.NO_MARK:d}{', 0' * FIGURES})"
 ROWS_PER_INSERT = 1000
 # What this run did not write carries another moment.
 DELETE_OTHERS = "DELETE FROM margin_riskstate WHERE computed_at <> %s"
@@ -81,10 +80,11 @@ class RiskRows:
 def compute_rows(book: Book, market: Market) -> RiskRows:
     """What is known of each position at the marks of the market, graded by the firm's own levels."""
     place = market.find(book.instrument_id)
-    mark_price = market.mark_price[place]
+    mark_price = market.mark_for(book.side, place)
     volatility = market.daily_volatility[place]
     positions = book.positions(market, place, mark_price, volatility)
     figures = compute_figures(positions, market.tiers, RULES, book.thresholds)
+    figures = doubt_figures(figures, market.is_doubted[place], Reason.SUSPECT_MARK)
     sequence = market.mark_sequence[place]
     unpriced = np.isnan(mark_price)
     return RiskRows(
@@ -95,6 +95,7 @@ def compute_rows(book: Book, market: Market) -> RiskRows:
             _known(mark_price),
             np.ma.masked_array(sequence, unpriced) if unpriced.any() else sequence,
             market.priced_at[place],
+            market.mark_age_limit_seconds[place],
             _known(volatility),
             *figure_columns(figures),
         )
@@ -125,6 +126,7 @@ def quarantined_rows(held: Sequence[tuple[int, int, int]]) -> RiskRows:
             unknown,
             np.ma.masked_array(no_number, np.isnat(no_moment)),
             no_moment,
+            no_number.astype(np.int16),
             unknown,
             *(np.full(len(ids), code, dtype=np.int16) for code in codes),
             *[unknown] * FIGURES,

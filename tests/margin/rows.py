@@ -58,6 +58,7 @@ HEALTHY: dict[str, Any] = {
     "effective_leverage": 8.5,
     "max_loss": 10000.0,
     "mark_age_seconds": 2.0,
+    "mark_age_limit_seconds": 45,
     "computed_age_seconds": 1.0,
     "snapped": False,
     "auto_margin": False,

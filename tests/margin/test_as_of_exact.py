@@ -28,7 +28,9 @@ RISK_AS_OF = (
     "FROM {risks} WHERE p.closed_at IS NULL ORDER BY p.id"
 )
 # Of the columns of a recorded row: the position, its version and the margin it needs.
-ID, VERSION, MAINTENANCE = 2, 4, 15
+ID, VERSION, MAINTENANCE = (
+    2 + [name for name, _ in COLUMNS].index(name) for name in ("id", "position_version", "maintenance_margin")
+)
 
 
 @pytest.fixture

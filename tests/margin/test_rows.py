@@ -17,9 +17,9 @@ def test_row_known_and_fresh_shows_its_state():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"mark_age_seconds": 61.0}, "The mark is older than 60 s"),
-        ({"mark_age_seconds": -61.0}, "The mark is older than 60 s"),
-        ({"computed_age_seconds": 61.0}, "Not computed for over 60 s"),
+        ({"mark_age_seconds": 61.0}, "The mark is older than 45 s"),
+        ({"mark_age_seconds": -61.0}, "The mark is older than 45 s"),
+        ({"computed_age_seconds": 61.0}, "Not computed for over 45 s"),
         ({"risk_version": 2}, "Changed since it was last computed"),
     ],
 )

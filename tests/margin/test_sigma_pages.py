@@ -74,7 +74,7 @@ def test_a_stale_position_shows_no_odds(measured: Book, superuser: Any) -> None:
     shown = page(
         doors.browser(measured.cast.ours, "advisor"), f"/positions/{measured.positions['close']}/live"
     )
-    assert "No odds are given: The mark is older than 60 s." in shown
+    assert "No odds are given: The mark is older than 45 s." in shown
     assert "% touch" not in shown
 
 

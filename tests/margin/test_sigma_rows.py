@@ -35,7 +35,7 @@ def test_odds_are_twice_the_tail_beyond_the_distance_of_the_horizon() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"mark_age_seconds": 61.0}, "The mark is older than 60 s"),
+        ({"mark_age_seconds": 61.0}, "The mark is older than 45 s"),
         ({"risk_version": 2}, "Changed since it was last computed"),
         ({"state": 5, "reason": int(Reason.NO_TIERS)}, "unknown: no margin tier table for this instrument"),
         ({"state": None}, "Not computed yet"),
