@@ -27,14 +27,18 @@ View = Callable[Concatenate[HttpRequest, P], Answer]
 NAVIGATION = (
     ("margin:home", "Home", "home", Permission.VIEW_RISK),
     ("margin:positions", "Positions", "list-details", Permission.VIEW_RISK),
+    ("margin:firm_risk", "Risk", "flag", Permission.VIEW_RISK),
     ("margin:clients", "Clients", "users", Permission.VIEW_CLIENT_NAMES),
     ("margin:tiers", "Tiers", "stairs", Permission.VIEW_RISK),
     ("portfolios:imports", "Imports", "upload", Permission.EDIT_BOOK),
     ("advisors:exports", "Exports", "file-export", Permission.EXPORT),
     ("advisors:people", "People", "user-cog", Permission.MANAGE_PEOPLE),
+    ("margin:health", "Health", "circle-check", Permission.VIEW_HEALTH),
 )
 # Those of them that can be read as of a past moment, and therefore stay in it.
-WITH_PAST = frozenset({"margin:home", "margin:positions", "margin:clients", "margin:tiers"})
+WITH_PAST = frozenset(
+    {"margin:home", "margin:positions", "margin:firm_risk", "margin:clients", "margin:tiers"}
+)
 # What of a page's query does not outlive a change of its moment: the place in a list, and what was last seen of it.
 OF_ONE_MOMENT = frozenset({PARAMETER, "after", "v"})
 

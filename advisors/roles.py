@@ -16,14 +16,21 @@ class Permission(StrEnum):
     EXPORT = "export"
     SET_LEVELS = "set the levels of the states"
     MANAGE_PEOPLE = "manage people"
+    VIEW_HEALTH = "view the health of feeds and stages"
 
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADVISOR: frozenset({Permission.VIEW_CLIENT_NAMES, Permission.VIEW_RISK, Permission.EDIT_BOOK}),
     Role.COMPLIANCE: frozenset(
-        {Permission.VIEW_CLIENT_NAMES, Permission.VIEW_RISK, Permission.EXPORT, Permission.SET_LEVELS}
+        {
+            Permission.VIEW_CLIENT_NAMES,
+            Permission.VIEW_RISK,
+            Permission.EXPORT,
+            Permission.SET_LEVELS,
+            Permission.VIEW_HEALTH,
+        }
     ),
-    Role.ADMIN: frozenset({Permission.VIEW_CLIENT_NAMES, Permission.MANAGE_PEOPLE}),
+    Role.ADMIN: frozenset({Permission.VIEW_CLIENT_NAMES, Permission.MANAGE_PEOPLE, Permission.VIEW_HEALTH}),
 }
 
 

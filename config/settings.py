@@ -8,6 +8,8 @@ from typing import Any
 import environ
 import structlog
 
+from config.log_values import keep_kind_of_error, keep_sentence
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
@@ -54,6 +56,7 @@ INSTALLED_APPS = [
     "config",
 ]
 MIDDLEWARE = [
+    "config.logs.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.headers.SecurityHeadersMiddleware",
@@ -238,14 +241,41 @@ SWEEP_INTERVALS_SECONDS = {
     "housekeeping": env.int("SWEEP_HOUSEKEEPING_SECONDS", default=60),
 }
 SWEEP_FIRMS_PER_BATCH = env.int("SWEEP_FIRMS_PER_BATCH", default=200)
+LONGEST_MARK_AGE_SECONDS = 3600
+
+
+def _seconds(name: str, given: str) -> int:
+    """An age that a mark may reach: nobody may turn the check off, by mistake or otherwise."""
+    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= LONGEST_MARK_AGE_SECONDS):
+        raise environ.ImproperlyConfigured(
+            f"{name}: {given!r} is no whole number of seconds from 1 to {LONGEST_MARK_AGE_SECONDS}"
+        )
+    return int(given)
+
+
+def _share(name: str, given: str) -> float:
+    try:
+        share = float(given)
+    except ValueError:
+        share = float("nan")
+    if not 0 < share < 1:
+        raise environ.ImproperlyConfigured(f"{name}: {given!r} is no number between 0 and 1")
+    return share
+
+
 # After so long without a newer mark a figure is shown as stale: with the time a page takes to ask again, in a minute.
-MARK_AGE_LIMIT = timedelta(seconds=env.int("MARK_AGE_LIMIT_SECONDS", default=45))
+MARK_AGE_LIMIT = timedelta(
+    seconds=_seconds("MARK_AGE_LIMIT_SECONDS", env.str("MARK_AGE_LIMIT_SECONDS", default="45"))
+)
 # Of feeds that are slower or faster by nature: MARK_AGE_LIMITS_SECONDS=binance=30,slow-feed=300
 MARK_AGE_LIMITS_SECONDS = {
-    source: int(seconds) for source, seconds in env.dict("MARK_AGE_LIMITS_SECONDS", default={}).items()
+    source.strip(): _seconds(f"MARK_AGE_LIMITS_SECONDS of {source!r}", seconds.strip())
+    for source, _, seconds in (
+        given.partition("=") for given in env.list("MARK_AGE_LIMITS_SECONDS", default=[])
+    )
 }
 # From this difference on, as a share of the lower price, two sources of one mark disagree.
-MARK_DISPUTE_RATIO = env.float("MARK_DISPUTE_RATIO", default=0.02)
+MARK_DISPUTE_RATIO = _share("MARK_DISPUTE_RATIO", env.str("MARK_DISPUTE_RATIO", default="0.02"))
 # Marks are kept as they came for so long, and after that as candles of a minute.
 MARK_HISTORY_FULL = timedelta(days=env.int("MARK_HISTORY_FULL_DAYS", default=90))
 STAGE_LATE_AFTER = timedelta(seconds=env.int("STAGE_LATE_AFTER_SECONDS", default=45))
@@ -259,11 +289,15 @@ IMPORT_MAX_RATIO = env.int("IMPORT_MAX_RATIO", default=100)
 IMPORT_MAX_ENTRIES = env.int("IMPORT_MAX_ENTRIES", default=200)
 IMPORT_CHILD_MEMORY_BYTES = env.int("IMPORT_CHILD_MEMORY_BYTES", default=512 * 1024 * 1024)
 IMPORT_CHILD_SECONDS = env.int("IMPORT_CHILD_SECONDS", default=20)
+# Figures for a monitor, served by the sweeper; 0 for none. Only this machine may ask unless a host is named.
+METRICS_PORT = env.int("METRICS_PORT", default=0)
+METRICS_HOST = env.str("METRICS_HOST", default="127.0.0.1")
 REPORTS = {
     "positions": "margin.reports.positions_report",
     "events": "portfolios.reports.events_report",
 }
 
+# No value that somebody typed or owns stands in a log, whoever writes the line.
 structlog.configure(
     # Standard output belongs to what a command says.
     logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
@@ -271,7 +305,7 @@ structlog.configure(
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
-        structlog.processors.format_exc_info,
+        keep_kind_of_error,
         structlog.processors.JSONRenderer(),
     ],
 )
@@ -281,14 +315,28 @@ LOGGING = {
     "formatters": {
         "json": {
             "()": structlog.stdlib.ProcessorFormatter,
-            "processor": structlog.processors.JSONRenderer(),
+            "pass_foreign_args": True,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
             "foreign_pre_chain": [
+                structlog.contextvars.merge_contextvars,
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso"),
-                structlog.processors.format_exc_info,
+                keep_sentence,
+                keep_kind_of_error,
             ],
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        # Statements with their values, at whatever level the rest is logged.
+        "django.db.backends": {"level": "WARNING"},
+        # What is refused stands in the line of its request.
+        "django.request": {"level": "ERROR"},
+        # The server's own lines go the same way as ours.
+        "gunicorn.error": {"handlers": [], "propagate": True},
+    },
 }

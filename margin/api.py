@@ -41,10 +41,10 @@ from margin.selectors.positions import (
     get_position,
     list_positions,
 )
-from margin.services.intake import post_marks
-from margin.services.marks import MarkIn
+from margin.services.intake import post_marks, post_refused_marks
+from margin.services.mark_checks import MarkIn
 from margin.services.removal import record_event
-from portfolios.api import OpensPositions, PositionEvents
+from portfolios.api import BalancesView, OpensPositions, PositionEvents
 from portfolios.selectors import list_portfolios_after
 
 MAX_MARKS = 1000
@@ -201,7 +201,7 @@ class MarkQuery(ListQuery):
 
 
 class PostedMarkSerializer(StrictSerializer):
-    """A mark of one instrument; sequence rises with each mark of a source."""
+    """A mark of one instrument; sequence rises by one with each mark of it from a source."""
 
     venue = serializers.CharField(max_length=32)
     symbol = serializers.CharField(max_length=40)
@@ -351,14 +351,23 @@ class MarksView(Endpoint):
         responses=answers(PostedSerializer, status=202),
     )
     def post(self, request: Request) -> Response:
-        """Post marks with an ingest token: all are written down before the answer, or none."""
+        """Post marks with an ingest token: all are written down before the answer, or none; bad ones are counted."""
         parse_query(request, NoQuery)
         if not isinstance(request.data, dict):
             raise serializers.ValidationError({"detail": "an object with marks is expected"})
         given = PostedMarksSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
+        if not given.is_valid():
+            post_refused_marks(_list_bad(request.data, given.errors))
+            return Response(given.errors, status=status.HTTP_400_BAD_REQUEST)
         posted = post_marks([MarkIn(**mark) for mark in given.validated_data["marks"]])
         return Response(PostedSerializer(posted).data, status=status.HTTP_202_ACCEPTED)
+
+
+def _list_bad(data: dict[str, Any], errors: Any) -> list[Any]:
+    """The marks that the errors name by their places."""
+    named = errors.get("marks")
+    places = [place for place in named if str(place).isdigit()] if isinstance(named, dict) else []
+    return [data["marks"][int(place)] for place in places]
 
 
 urlpatterns = [
@@ -367,5 +376,6 @@ urlpatterns = [
     path("positions", PositionsView.as_view(), name="api_positions"),
     path("positions/<uuid:public_id>", PositionView.as_view(), name="api_position"),
     path("positions/<uuid:public_id>/events", PositionEventsView.as_view(), name="api_events"),
+    path("balances", BalancesView.as_view(), name="api_balances"),
     path("marks", MarksView.as_view(), name="api_marks"),
 ]

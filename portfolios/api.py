@@ -277,3 +277,76 @@ class OpensPositions(RecordingEndpoint):
             raise serializers.ValidationError({_named(refusal): [refusal.message]}) from refusal
         answer = {"id": opened, "version": opening.places}
         return Response(OpenedSerializer(answer).data, status=status.HTTP_201_CREATED)
+
+
+class BalanceSerializer(serializers.Serializer[Any]):
+    """What of an account stands behind no position, as somebody last read it at the venue."""
+
+    account_id = serializers.UUIDField()
+    client_id = serializers.UUIDField()
+    venue = serializers.CharField()
+    account = serializers.CharField(source="account_label")
+    asset = serializers.CharField()
+    free_collateral = DecimalText()
+    balance_at = serializers.DateTimeField(help_text="When it stood so at the venue.")
+    recorded_at = serializers.DateTimeField()
+    author = serializers.CharField(source="author_name", allow_null=True)
+    source = serializers.CharField()  # type: ignore[assignment]  # a field of ours, not the attribute of DRF's
+
+
+class BalancePageSerializer(serializers.Serializer[Any]):
+    results = BalanceSerializer(many=True)
+    next_cursor = serializers.CharField(allow_blank=True)
+
+
+class BalanceQuery(ListQuery):
+    client = serializers.UUIDField(required=False, default=None)
+
+
+class PostedBalanceSerializer(StrictSerializer):
+    """What stands free in an account, 0 or more; nothing is moved by it."""
+
+    account_id = serializers.UUIDField()
+    asset = Line(20, help_text="What contracts of the account's venue settle in.")
+    free_collateral = PlainDecimal()
+    balance_at = Moment(required=False, allow_null=True, default=None, help_text="Without it: now.")
+
+
+class BalanceKeptSerializer(serializers.Serializer[Any]):
+    balance_at = serializers.DateTimeField()
+    in_force = serializers.BooleanField(
+        help_text="Whether it is the account's newest; an older one is kept and changes nothing."
+    )
+
+
+class BalancesView(RecordingEndpoint):
+    @extend_schema(
+        operation_id="list_balances", parameters=[BalanceQuery], responses=answers(BalancePageSerializer)
+    )
+    def get(self, request: Request) -> Response:
+        """The balance in force of each account and asset; an account that is not there has none that is known."""
+        listing = Listing(request, BalanceQuery)
+        place = None if listing.place is None else (UUID(listing.place[0]), listing.place[1])
+        rows = selectors.list_balances_after(
+            place,
+            client_id=listing.given["client"],
+            limit=listing.limit + 1,
+            as_of=listing.given["as_of"],
+        )
+        return listing.answer(BalanceSerializer, rows, lambda row: [str(row.account_id), row.asset])
+
+    @extend_schema(
+        operation_id="record_balance",
+        request=PostedBalanceSerializer,
+        responses=answers(BalanceKeptSerializer, status=201),
+    )
+    def post(self, request: Request) -> Response:
+        """Record what stands free in an account, with a token for writing."""
+        given = _posted(request, PostedBalanceSerializer)
+        try:
+            kept = services.record_balance(account=given.pop("account_id"), source="api", **given)
+        except selectors.AccountNotFound as error:
+            raise serializers.ValidationError({"account_id": ["no such account"]}) from error
+        except services.BalanceRefused as refusal:
+            raise serializers.ValidationError({refusal.field: [refusal.message]}) from refusal
+        return Response(BalanceKeptSerializer(kept).data, status=status.HTTP_201_CREATED)

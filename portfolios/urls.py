@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portfolios.views import annotations, book, imports, positions, search
+from portfolios.views import annotations, balances, book, imports, positions, search
 
 app_name = "portfolios"
 urlpatterns = [
@@ -11,6 +11,7 @@ urlpatterns = [
     path("portfolios/<uuid:public_id>/positions/new", positions.position_new, name="position_new"),
     path("clients/<uuid:public_id>/accounts/new", book.account_new, name="account_new"),
     path("accounts/<uuid:public_id>/edit", book.account_edit, name="account_edit"),
+    path("accounts/<uuid:public_id>/balance", balances.balance_new, name="balance_new"),
     path("positions/<uuid:public_id>/annotate", annotations.annotate, name="annotate"),
     path("search", search.search, name="search"),
     path("imports", imports.imports, name="imports"),

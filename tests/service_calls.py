@@ -54,6 +54,7 @@ class Desk:
     revocable: str
     unread: UUID
     profile: UUID
+    view: UUID
 
     def as_(self, role: str) -> AbstractContextManager[Any]:
         return in_force(self.cast.ours.scope(role))
@@ -196,6 +197,13 @@ CALLS: dict[str, Callable[[Desk], None]] = {
         portfolios.services.edit_account,
         public_id=lambda desk: desk.book.own.account,
         label="Renamed",
+    ),
+    "record_balance": _by(
+        "advisor",
+        portfolios.services.record_balance,
+        account=lambda desk: desk.book.own.account,
+        asset="USDT",
+        free_collateral=Decimal(100),
     ),
     "open_position": _by(
         "advisor",

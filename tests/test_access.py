@@ -14,6 +14,7 @@ from django.urls import URLResolver, get_resolver, reverse
 
 from advisors import services
 from advisors.scope import open_scope
+from advisors.services.saved_views import save_view
 from margin.services import load_tiers, read_shipped_tiers
 from portfolios.importing import Reading
 from portfolios.services import preview_import, save_profile
@@ -44,11 +45,13 @@ def _objects(book: Book) -> dict[str, UUID]:
     with open_scope(firm.scope("advisor")), transaction.atomic():
         batch = preview_import(make_file({"external_id": "from a file"})).batch
         profile = save_profile(name="Desk", header=("no", "who"), reading=CLIENT_FILE)
+        view = save_view(page="positions", name="Shorts", query="side=short")
     with open_scope(firm.scope("compliance")), transaction.atomic():
         export = services.request_export(report="positions", member_id=firm.compliance.id)
     assert batch is not None
     shelf = {name: getattr(book.own, name) for name in ("client", "portfolio", "account", "position")}
-    return {**shelf, "member": firm.colleague.public_id, "batch": batch, "profile": profile, "export": export}
+    made = {"batch": batch, "profile": profile, "export": export, "view": view}
+    return {**shelf, **made, "member": firm.colleague.public_id}
 
 
 def _colleagues_objects(book: Book) -> dict[str, UUID]:

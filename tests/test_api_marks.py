@@ -1,6 +1,8 @@
 """Posting marks: what a feed may send, what is refused and how it is named, and that nothing is half taken."""
 
 import json
+import time
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -34,6 +36,23 @@ def _intake() -> list[tuple[Any, ...]]:
     )
 
 
+def _take_in() -> None:
+    with signed_in_as("worker"):
+        margin_services.take_in_posted_marks()
+
+
+def _refusals() -> dict[tuple[str, str, str | None], int]:
+    rows = read_all(
+        "SELECT r.source, reason, symbol, sum(marks)::int FROM margin_markrefusal r "
+        "LEFT JOIN portfolios_instrument i ON i.id = instrument_id GROUP BY 1, 2, 3"
+    )
+    return {(source, reason, symbol): marks for source, reason, symbol, marks in rows}
+
+
+def _kept() -> int:
+    return int(read_all("SELECT count(*) FROM margin_marktick")[0][0])
+
+
 @pytest.fixture
 def market(cast: Cast) -> None:
     load_instruments()
@@ -60,8 +79,12 @@ def test_a_mark_of_an_instrument_we_do_not_list_is_left_out_and_named(market: No
     marks = [_mark(symbol=symbol) for symbol in strange] + [_mark(), _mark(venue="elsewhere")]
     answer = _post(feed(), {"marks": marks})
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "unknown": [0, 1, 2, 4]})
-    assert [row[0] for row in _intake()] == ["BTCUSDT"]
     assert _post(feed(), {"marks": marks[:2]}).json() == {"accepted": 0, "unknown": [0, 1]}
+    _take_in()
+    assert read_all(
+        "SELECT symbol FROM margin_markprice m JOIN portfolios_instrument i ON i.id = instrument_id"
+    ) == [("BTCUSDT",)]
+    assert _refusals() == {("feed", "symbol: unknown instrument", None): 6}
 
 
 NOT_PRICES: list[Any] = [
@@ -95,7 +118,87 @@ def test_a_bad_mark_is_named_by_its_place_and_field_and_none_is_taken(market: No
             assert list(errors) == ["1"], (field, value, errors)
             # Where prices contradict each other, the mark's own is named.
             assert list(errors["1"]) in ([field], ["price"] if field.endswith("price") else [field])
-    assert _intake() == []
+    # Each is counted by the source it names, and under its field; none becomes a mark, also not later.
+    posted = len(_intake())
+    _take_in()
+    assert (_kept(), _intake()) == (0, [])
+    counted = _refusals()
+    assert sum(counted.values()) == posted == sum(len(values) for values in BAD_VALUES.values())
+    assert {reason for _, reason, _ in counted} == {
+        "price: not a number",
+        "price: not between 0 and 10^18",
+        "price: not between low_price and high_price",
+        "low_price: not a number",
+        "low_price: not between 0 and 10^18",
+        "high_price: not a number",
+        "sequence: out of range",
+        "source: must have 1 to 32 characters",
+        "source_at: not a time with its zone",
+        "source_at: in the future",
+        "symbol: unknown instrument",
+    }
+
+
+def test_a_mark_refused_for_the_future_stays_refused(market: None) -> None:
+    soon = (timezone.now() + timedelta(seconds=6)).isoformat()
+    assert _post(feed(), {"marks": [_mark(source_at=soon)]}).status_code == 400
+    time.sleep(1.5)
+    _take_in()
+    assert (_kept(), _refusals()) == (0, {("feed", "source_at: in the future", "BTCUSDT"): 1})
+
+
+def test_decimals_too_many_are_not_rounded_into_a_mark(market: None) -> None:
+    for value in ("64001." + "1" * 19, "64001.0000000000000000001"):
+        assert _post(feed(), {"marks": [_mark(price=value)]}).status_code == 400
+    _take_in()
+    assert (_kept(), _refusals()) == (0, {("feed", "price: not a number", "BTCUSDT"): 2})
+
+
+def test_a_sound_mark_with_a_field_too_many_does_not_come_in_by_the_back_door(market: None) -> None:
+    assert _post(feed(), {"marks": [_mark(role="admin")]}).status_code == 400
+    _take_in()
+    assert (_kept(), _refusals()) == (0, {})
+
+
+def test_a_refused_post_is_not_counted_twice(market: None) -> None:
+    client = feed()
+    for _ in range(3):
+        assert _post(client, {"marks": [_mark(), _mark(price="0"), _mark(sequence=9)]}).status_code == 400
+    _take_in()
+    _take_in()
+    assert (_kept(), _refusals()) == (0, {("feed", "price: not between 0 and 10^18", "BTCUSDT"): 3})
+
+
+def test_hostile_marks_move_no_price_and_are_told_apart(market: None) -> None:
+    """Sound to the door, and only the market says that they are not: a jump, a symbol in disguise, old and again."""
+    client, now = feed(), timezone.now()
+
+    def at(seconds: float) -> str:
+        return (now - timedelta(seconds=seconds)).isoformat()
+
+    first = _mark(sequence=1, source_at=at(60))
+    sent = [
+        first,
+        first,
+        _mark(sequence=2, price="700000", source_at=at(50)),
+        _mark(sequence=3, price="0.000000000000000001", source_at=at(49)),
+        _mark(sequence=4, price="64002", source_at=at(48)),
+        _mark(sequence=5, price="63000", source_at=(now - timedelta(days=1)).isoformat()),
+        _mark(symbol="BTC\u2010USDT", sequence=6),
+        _mark(symbol="btcusdt", sequence=7),
+    ]
+    answer = _post(client, {"marks": sent})
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 6, "unknown": [6, 7]})
+    _take_in()
+    assert read_all("SELECT price, sequence FROM margin_markprice") == [(Decimal(64002), 4)]
+    assert read_all("SELECT sequence FROM margin_marktick ORDER BY source_at") == [(5,), (1,), (4,)]
+    assert _refusals() == {
+        ("feed", "price: tenfold jump", "BTCUSDT"): 2,
+        ("feed", "symbol: unknown instrument", None): 2,
+    }
+    assert _post(client, {"marks": sent[:6]}).status_code == 202
+    _take_in()
+    assert (_kept(), read_all("SELECT price FROM margin_markprice")) == (3, [(Decimal(64002),)])
 
 
 def test_a_mark_with_a_field_too_many_or_too_few_is_refused(market: None) -> None:
@@ -107,7 +210,8 @@ def test_a_mark_with_a_field_too_many_or_too_few_is_refused(market: None) -> Non
         del mark[name]
         assert list(_post(client, {"marks": [mark]}).json()["marks"]["0"]) == [name]
     assert _post(client, {"marks": [_mark()], "firm_id": 2}).json() == {"firm_id": ["unknown"]}
-    assert _intake() == []
+    _take_in()
+    assert _kept() == 0
 
 
 def test_a_thousand_marks_are_taken_and_one_more_is_not(market: None) -> None:

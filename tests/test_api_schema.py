@@ -98,5 +98,5 @@ def test_every_view_of_the_api_is_an_endpoint() -> None:
     resolvers: Any = get_resolver().url_patterns
     api = next(resolver for resolver in resolvers if str(resolver.pattern) == "api/v1/")
     views = [pattern.callback.cls for pattern in api.url_patterns]
-    assert len(views) == 6
+    assert len(views) == 7
     assert all(issubclass(view, Endpoint) for view in views)

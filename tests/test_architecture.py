@@ -196,6 +196,7 @@ OPENERS = {
         "config/demo/ledger.py",
         "config/demo/people.py",
         "config/benchmarks/sweep.py",
+        "config/metrics.py",
     },
 }
 

@@ -24,7 +24,16 @@ from tests.past_story import Reader, Story, addresses_in, at, get, make_story
 from tests.routes import GLOBAL_NAMES
 
 # Parts of the risk pages that are about now alone; everything else of margin can be read as of a moment.
-WITHOUT_PAST = {"margin:freshness", "margin:days", "margin:event_new", "margin:levels_set"}
+WITHOUT_PAST = {
+    "margin:freshness",
+    "margin:home_seen",
+    "margin:view_save",
+    "margin:view_change",
+    "margin:view_delete",
+    "margin:days",
+    "margin:event_new",
+    "margin:levels_set",
+}
 WITH_PAST_ELSEWHERE = {"advisors:client_profile", "portfolios:search"}
 BAD_MOMENTS = {
     "yesterday": "no time such as",
@@ -128,9 +137,11 @@ def test_every_link_to_a_readable_page_stays_in_the_moment(story: Story, role: s
     waiting, seen, routes = [at("/", story.moment)], set(), set()
     while waiting:
         address = waiting.pop()
-        if address in seen:
+        # A table that is sorted and filtered by its address has more of them than anybody can follow.
+        shape = urlsplit(address).path, frozenset(parse_qs(urlsplit(address).query))
+        if shape in seen:
             continue
-        seen.add(address)
+        seen.add(shape)
         routes.add(resolve(urlsplit(address).path).view_name)
         text = get(client, address)
         if "<!DOCTYPE html>" not in text:

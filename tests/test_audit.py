@@ -20,6 +20,7 @@ import margin.services
 import portfolios.services
 from advisors import audit
 from advisors.models import AuditEntry
+from advisors.services.saved_views import save_view
 from advisors.tasks import export
 from tests.book import make_books
 from tests.cast import Cast
@@ -48,10 +49,11 @@ def desk(cast: Cast, settings: Any, tmp_path: Path) -> Desk:
         batch = portfolios.services.preview_import(make_file({"external_id": "from a file"})).batch
         unread = portfolios.services.preview_import(b"no,who\n7,Somebody\n").batch
         profile = portfolios.services.save_profile(name="Desk", header=("no", "who"), reading=CLIENT_FILE)
+        view = save_view(page="positions", name="Shorts", query="side=short")
     assert batch is not None
     assert unread is not None
     tokens = read_token(cast, "advisor"), read_token(cast, "colleague")
-    return Desk(cast, book, batch, *tokens, unread, profile)
+    return Desk(cast, book, batch, *tokens, unread, profile, view)
 
 
 def _count_entries() -> int:
@@ -116,6 +118,9 @@ FORMS: dict[str, Form] = {
     "portfolios:import_commit": Form("advisor", lambda desk: {}, lambda desk: desk.batch),
     "portfolios:import_undo": Form("advisor", lambda desk: {}, lambda desk: desk.batch),
     "portfolios:profile_retire": Form("advisor", lambda desk: {}, lambda desk: desk.profile),
+    "margin:view_save": Form("advisor", lambda desk: {"name": "Longs", "query": "side=long"}),
+    "margin:view_change": Form("advisor", lambda desk: {"name": "All shorts"}, lambda desk: desk.view),
+    "margin:view_delete": Form("advisor", lambda desk: {}, lambda desk: desk.view),
     "advisors:client_new": Form("advisor", lambda desk: NEW_CLIENT),
     "advisors:client_edit": Form("advisor", lambda desk: {"name": "E", "reference": "E"}, _own("client")),
     "advisors:client_term": Form(

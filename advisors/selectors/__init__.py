@@ -6,7 +6,6 @@ from advisors.selectors.people import (
     ClientRow,
     ExportNotFound,
     ExportRow,
-    LateStage,
     MemberRow,
     SignedInMember,
     get_client,
@@ -16,10 +15,10 @@ from advisors.selectors.people import (
     list_clients,
     list_clients_after,
     list_exports,
-    list_late_stages,
     list_members,
 )
 from advisors.selectors.profiles import Profile, TermRow, get_profile, get_today, list_terms_in_force
+from advisors.selectors.stages import LateStage, StageRun, list_late_stages, list_stages, silence_limit
 
 __all__ = [
     "AssignmentRow",
@@ -31,6 +30,7 @@ __all__ = [
     "MemberRow",
     "Profile",
     "SignedInMember",
+    "StageRun",
     "TermRow",
     "get_client",
     "get_finished_export",
@@ -43,5 +43,7 @@ __all__ = [
     "list_exports",
     "list_late_stages",
     "list_members",
+    "list_stages",
     "list_terms_in_force",
+    "silence_limit",
 ]

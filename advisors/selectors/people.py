@@ -1,12 +1,10 @@
 """Reads of firms, people, clients, exports and the state of the pipeline."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-from django.db import connection
 from django.db.models import Count, QuerySet
 
 from advisors.models import Assignment, Client, ExportJob, Firm, Member
@@ -19,12 +17,6 @@ class SignedInMember:
     firm_name: str
     is_demo: bool
     time_zone: str
-
-
-@dataclass(frozen=True, slots=True)
-class LateStage:
-    stage: str
-    age_seconds: float | None
 
 
 class ClientNotFound(Exception):
@@ -45,22 +37,6 @@ def get_signed_in_member(member_id: int) -> SignedInMember:
     return SignedInMember(
         name=member["name"], firm_name=firm["name"], is_demo=firm["is_demo"], time_zone=firm["time_zone"]
     )
-
-
-def list_late_stages() -> tuple[LateStage, ...]:
-    """Stages that have not finished for longer than their limit, by the database's clock."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT stage, extract(epoch FROM clock_timestamp() - finished_at)::float8 FROM advisors_heartbeat"
-        )
-        ages: dict[str, float | None] = dict(cursor.fetchall())
-    late = []
-    for stage, interval in settings.SWEEP_INTERVALS_SECONDS.items():
-        age = ages.get(stage)
-        limit = settings.STAGE_LATE_AFTER + timedelta(seconds=2 * interval)
-        if age is None or age > limit.total_seconds():
-            late.append(LateStage(stage=stage, age_seconds=age))
-    return tuple(late)
 
 
 def _clients(as_of: datetime | None) -> QuerySet[Client, tuple[int, UUID, str, str]]:

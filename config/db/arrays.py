@@ -18,6 +18,8 @@ WIRE: dict[type[np.generic], tuple[str, int, int]] = {
     np.int16: (">i2", 21, 1005),
     np.datetime64: (">i8", 1184, 1185),
 }
+# Dimensions, whether there is a NULL, type, length, lower bound; a NULL is a length of -1.
+HEADER, NULL = struct.Struct(">5i"), b"\xff\xff\xff\xff"
 POSTGRES_EPOCH = np.datetime64("2000-01-01", "us")
 
 
@@ -38,27 +40,29 @@ class ArrayDumper(Dumper):
         dumper.wire, dumper.element_oid, dumper.oid = WIRE[obj.dtype.type]
         return dumper
 
-    def dump(self, obj: NDArray[Any]) -> bytes:
+    def dump(self, obj: NDArray[Any]) -> bytes | bytearray:
         values, missing = np.ma.getdata(obj), np.ma.getmask(obj)
         if values.dtype.kind == "M":
             missing = missing | np.isnat(values)
             values = (values.astype("datetime64[us]") - POSTGRES_EPOCH).astype(np.int64)
-        elements = np.empty(len(values), dtype=[("length", ">i4"), ("value", self.wire)])
-        size = elements.dtype.itemsize
-        elements["length"], elements["value"] = size - 4, values
-        if not missing.any():
-            return self._header(len(values), has_null=False) + elements.tobytes()
-        # A NULL is a length of -1 with no value behind it.
-        elements["length"][missing] = -1
-        kept = np.ones((len(values), size), dtype=np.bool_)
-        kept[missing, 4:] = False
-        return (
-            self._header(len(values), has_null=True)
-            + elements.view(np.uint8).reshape(kept.shape)[kept].tobytes()
-        )
+        has_null = missing is not np.ma.nomask and bool(missing.any())
+        if has_null and missing.all():
+            return HEADER.pack(1, True, self.element_oid, len(values), 1) + NULL * len(values)
+        form = np.dtype([("length", ">i4"), ("value", self.wire)])
+        written = bytearray(HEADER.size + form.itemsize * len(values))
+        HEADER.pack_into(written, 0, 1, has_null, self.element_oid, len(values), 1)
+        elements = np.frombuffer(written, form, offset=HEADER.size)
+        elements["length"], elements["value"] = form.itemsize - len(NULL), values
+        return written[: HEADER.size] + _leave_out(elements, missing) if has_null else written
 
-    def _header(self, length: int, *, has_null: bool) -> bytes:
-        return struct.pack(">5i", 1, has_null, self.element_oid, length, 1)
+
+def _leave_out(elements: NDArray[Any], missing: Any) -> bytes:
+    """The elements with the missing ones as NULL, which has no value behind it."""
+    size = elements.dtype.itemsize
+    elements["length"][missing] = -1
+    kept = np.ones((len(elements), size), dtype=np.bool_)
+    kept[missing, len(NULL) :] = False
+    return elements.view(np.uint8).reshape(kept.shape)[kept].tobytes()
 
 
 def open_array_cursor(raw: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:

@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 
 from margin.charts.figure import Figure, grouped
+from margin.charts.placing import NARROW_PX, WIDE_PX, Area, Spot, annotation, place_labels
 from margin.selectors.ladder import BookStanding, Standing
 
 END_PERCENT, STEP_PERCENT = 30.0, 0.25
+# The largest steps are named, besides what ten per cent either way would take.
+NAMED_STEPS = 2
+WIDE_MARGIN, NARROW_MARGIN = (62, 16, 8, 42), (52, 8, 8, 42)
+PLOT_PX = 268
 
 
 def short_money(dollars: float) -> str:
@@ -31,14 +36,18 @@ def left_out(book: BookStanding) -> str:
 
 def _lost_at(standings: Sequence[Standing], moves: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Margin lost at each move of all marks together, in dollars."""
-    lost = np.zeros(len(moves))
-    for standing in standings:
-        fatal = standing.fatal_move_ratio
-        if standing.state == "liquidatable":
-            lost += standing.margin_dollars
-        elif fatal is not None:
-            dies = moves <= fatal * 100 if standing.side == "long" else moves >= fatal * 100
-            lost += np.where(dies, standing.margin_dollars, 0.0)
+    gone = sum(one.margin_dollars for one in standings if one.state == "liquidatable")
+    lost = np.full(len(moves), float(gone))
+    for side, sign in (("long", -1.0), ("short", 1.0)):
+        dying = [
+            (sign * one.fatal_move_ratio * 100, one.margin_dollars)
+            for one in standings
+            if one.side == side and one.state != "liquidatable" and one.fatal_move_ratio is not None
+        ]
+        # The move against it at which each dies, the nearest first, and what has been lost by then.
+        away, margins = np.array(sorted(dying), dtype=np.float64).reshape(-1, 2).T
+        summed = np.concatenate([[0.0], np.cumsum(margins)])
+        lost += summed[np.searchsorted(away, sign * moves, side="right")]
     return lost
 
 
@@ -56,13 +65,18 @@ def ladder_figure(book: BookStanding) -> Figure:
         alt=title + f" At −30 %: {short_money(float(lost[0]))}; at +30 %: {short_money(float(lost[-1]))}.",
         data=_ladder_traces(moves, lost, at),
         layout={
-            "margin": {"l": 56, "r": 16, "t": 8, "b": 42},
+            "margin": dict(zip("lrtb", WIDE_MARGIN, strict=True)),
             "xaxis": _move_axis(),
-            "yaxis": {"range": [0, top], "nticks": 5, "tickformat": "~s"},
+            "yaxis": {
+                "title": {"text": "Margin lost, USD"},
+                "range": [0, top],
+                "nticks": 5,
+                "tickformat": "~s",
+            },
             "shapes": [upright(0.0)],
-            "annotations": [_callout(move, dollars) for move, dollars in at.items()],
+            "annotations": _notes(book.standings, at, moves, lost, top),
         },
-        narrow={"margin": {"l": 44, "r": 8, "t": 8, "b": 42}},
+        narrow={"margin": dict(zip("lrtb", NARROW_MARGIN, strict=True))},
         table={
             "headers": ["Move, %", "Margin lost, USD"],
             "rows": [
@@ -122,19 +136,57 @@ def upright(at: float) -> dict[str, Any]:
     return {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "line": line}
 
 
-def _callout(move: float, dollars: float) -> dict[str, Any]:
-    return {
-        "x": move,
-        "y": dollars,
-        "text": f"{move:+.0f} %: ".replace("-", "−") + (short_money(dollars) if dollars else "nothing"),
-        "showarrow": True,
-        "font": {"size": 12, "color": "@ink", "weight": 600},
-        "xanchor": "left" if move < 0 else "right",
-        "yanchor": "middle",
-        "ax": 26 if move < 0 else -26,
-        # One above the other: on a phone their words would meet in the middle.
-        "ay": -58 if move < 0 else -26,
-        "arrowhead": 0,
-        "arrowwidth": 1,
-        "arrowcolor": "@ink-3",
-    }
+def _notes(
+    standings: Sequence[Standing],
+    at: dict[float, float],
+    moves: np.ndarray[Any, Any],
+    lost: np.ndarray[Any, Any],
+    top: float,
+) -> list[dict[str, Any]]:
+    """What ten per cent would take, and whose margin the largest steps are, where there is room for it."""
+
+    def spot(text: str, move: float, dollars: float, *, strong: bool) -> Spot:
+        return Spot(text, (move + END_PERCENT) / (2 * END_PERCENT), dollars / top, 4.0, strong)
+
+    # A rise stands on the axis as a rule, and has the fewest places to go.
+    spots = [
+        spot(_move_words(move, dollars), move, dollars, strong=True) for move, dollars in reversed(at.items())
+    ]
+    spots += [spot(*step, strong=False) for step in _largest_steps(standings, moves, lost)]
+    curve = _curve(moves, lost / top)
+    return [
+        annotation(placed, x=placed.spot.x * 2 * END_PERCENT - END_PERCENT, y=placed.spot.y * top, name=name)
+        for name, plot_px, margin in (("wide", WIDE_PX, WIDE_MARGIN), ("narrow", NARROW_PX, NARROW_MARGIN))
+        for placed in place_labels(spots, _area(plot_px, margin), marks=curve, over_marks=False)
+    ]
+
+
+def _curve(moves: np.ndarray[Any, Any], heights: np.ndarray[Any, Any]) -> list[tuple[float, float]]:
+    """The line as fractions of the plot, so dense that no label stands on a step unseen."""
+    dense = np.linspace(-END_PERCENT, END_PERCENT, 8 * (len(moves) - 1) + 1)
+    places = (dense + END_PERCENT) / (2 * END_PERCENT)
+    return list(zip(places.tolist(), np.interp(dense, moves, heights).tolist(), strict=True))
+
+
+def _area(plot_px: int, margin: tuple[int, int, int, int]) -> Area:
+    left, right, top, bottom = margin
+    return Area(width_px=plot_px - left - right, height_px=PLOT_PX - top - bottom)
+
+
+def _move_words(move: float, dollars: float) -> str:
+    return f"{move:+.0f} %: ".replace("-", "−") + (short_money(dollars) if dollars else "nothing")
+
+
+def _largest_steps(
+    standings: Sequence[Standing], moves: np.ndarray[Any, Any], lost: np.ndarray[Any, Any]
+) -> list[tuple[str, float, float]]:
+    """Name and margin of the largest that die inside the axis, and the middle of the step they make."""
+    dying = [one for one in standings if one.fatal_move_ratio is not None and one.state != "liquidatable"]
+    inside = [one for one in dying if abs(one.fatal_move_ratio or 0.0) * 100 < END_PERCENT]
+    found = []
+    for one in sorted(inside, key=lambda one: -one.margin_dollars)[:NAMED_STEPS]:
+        move = (one.fatal_move_ratio or 0.0) * 100
+        height = float(np.interp(move, moves, lost))
+        name = (one.client_name.partition(",")[0].split() or [one.client_name])[0]
+        found.append((f"{name} {one.base_asset}, {short_money(one.margin_dollars)}", move, height))
+    return found

@@ -1,6 +1,7 @@
 """The mark in bars with entry, stop, liquidation and bankruptcy, and a marker for each event."""
 
-from math import floor, log10
+from dataclasses import replace
+from math import ceil, floor, log10
 from typing import Any
 
 from margin.charts.figure import (
@@ -17,6 +18,7 @@ from margin.selectors.rows import PositionRow
 from margin.templatetags.figures import price
 
 HEIGHT_PX = 300
+CHARACTER_PX = 6.8
 # A level farther away than this would flatten the bars; it is named at the edge with an arrow instead.
 SHOWN_WITHIN_RATIO = 0.30
 
@@ -27,25 +29,28 @@ def price_figure(row: PositionRow, history: PositionHistory) -> Figure:
     events = [event for event in history.events if history.bars and event.at >= history.start]
     return Figure(
         title=_title(row, history),
-        caption=f"{row.symbol} mark price in {row.quote_asset}, bars of {history.bar_words}; times in UTC.",
+        caption=_caption(row, history),
         alt=_title(row, history)
         + " "
         + ", ".join(f"{level.name.lower()} {level.text}" for level in levels)
         + ".",
         data=[_bars(history), *_lines(history, levels), *_event_markers(history, events)],
         layout={
-            "margin": {"l": 62, "r": 138, "t": 8, "b": 26},
+            "margin": {"l": 62, "r": _right_px(levels), "t": 8, "b": 26},
             "xaxis": time_axis(history.start, history.end),
             "yaxis": {
                 "range": [low, high],
                 "tickvals": price_ticks(low, high),
                 "tickformat": _tick_format(high),
             },
-            "annotations": level_labels(levels, low, high, HEIGHT_PX - 34),
+            "annotations": [
+                *_labels(levels, (low, high), "wide"),
+                *_labels([_short(level) for level in levels], (low, high), "narrow"),
+            ],
             "shapes": [drop_line(stamp(event.at)) for event in events],
         },
         narrow={
-            "margin": {"l": 52, "r": 112, "t": 8, "b": 26},
+            "margin": {"l": 52, "r": _right_px([_short(level) for level in levels]), "t": 8, "b": 26},
             "xaxis": time_axis(history.start, history.end, 3),
         },
         table=_table(history),
@@ -53,20 +58,70 @@ def price_figure(row: PositionRow, history: PositionHistory) -> Figure:
     )
 
 
+def _caption(row: PositionRow, history: PositionHistory) -> str:
+    drawn = f"{row.symbol} mark in {row.quote_asset}, bars of {history.bar_words}; times in UTC."
+    ups = history.top_ups
+    if not _is_saved(row, history) or ups is None or ups.liquidation_price is None or row.mark_price is None:
+        return drawn
+    moved = abs(ups.liquidation_price - float(row.liquidation_price or 0))
+    left = abs(float(row.mark_price) - float(row.liquidation_price or 0))
+    word = "down" if row.side == "long" else "up"
+    return (
+        f"{'They' if ups.count > 1 else 'It'} moved liquidation {word} {_move(moved, row)} {row.quote_asset}; "
+        f"the mark is {_move(left, row)} from it. {drawn}"
+    )
+
+
+def _move(value: float, row: PositionRow) -> str:
+    return f"{value:,.0f}" if value >= 100 else price(value, row.tick_size)
+
+
+def _is_saved(row: PositionRow, history: PositionHistory) -> bool:
+    """Whether it stands only because margin was added, as the engine says of the same marks."""
+    alive = row.distance_ratio is not None and row.distance_ratio > 0
+    return alive and history.top_ups is not None and history.top_ups.is_saved
+
+
+COUNTS = {1: "top-up", 2: "two top-ups", 3: "three top-ups"}
+
+
 def _title(row: PositionRow, history: PositionHistory) -> str:
+    if _is_saved(row, history) and history.top_ups is not None:
+        count = history.top_ups.count
+        return (
+            f"Without the {COUNTS.get(count, f'{count} top-ups')} this position would already be liquidated"
+        )
     if row.closed_at is not None:
         word = "liquidated" if row.closed_by == "liquidated" else "closed"
         return f"This position was {word} at {row.closed_at:%-d %b %H:%M} UTC"
     if row.liquidation_price is None:
         reason = row.liquidation_reason or row.reason or "unknown"
         return f"Liquidation {reason}"
+    liquidation = price(row.liquidation_price, row.tick_size)
     if row.mark_price is None or row.distance_ratio is None:
-        return f"Liquidation at {row.liquidation_price:,}; no mark to measure the distance from"
+        return f"Liquidation at {liquidation}; no mark to measure the distance from"
     if row.distance_ratio <= 0:
-        return f"The mark {row.mark_price:,} is beyond liquidation at {row.liquidation_price:,}"
+        return f"The mark {price(row.mark_price, row.tick_size)} is beyond liquidation at {liquidation}"
     # The share is of the mark, so it is said of liquidation: the mark is more than that above a price below it.
     where = "below" if row.side == "long" else "above"
-    return f"Liquidation at {row.liquidation_price:,} is {row.distance_ratio * 100:.1f} % {where} the mark"
+    return f"Liquidation at {liquidation} is {row.distance_ratio * 100:.1f} % {where} the mark"
+
+
+SHORT_NAMES = {"Liquidation": "Liq.", "Bankruptcy": "Bankr."}
+
+
+def _short(level: Level) -> Level:
+    """For the phone, where the whole name would take half of the picture."""
+    return replace(level, name=SHORT_NAMES.get(level.name, level.name))
+
+
+def _labels(levels: list[Level], y_range: tuple[float, float], name: str) -> list[dict[str, Any]]:
+    return [label | {"name": name} for label in level_labels(levels, *y_range, HEIGHT_PX - 34)]
+
+
+def _right_px(levels: list[Level]) -> int:
+    """Room for the longest label, with the arrow of a level that is off the picture."""
+    return 14 + ceil(max(len(f"{level.name} {level.text} ↓") for level in levels) * CHARACTER_PX)
 
 
 def _levels(row: PositionRow, history: PositionHistory) -> list[Level]:

@@ -7,10 +7,16 @@ from typing import Any
 
 from margin.charts.book import left_out, short_money, upright
 from margin.charts.figure import Figure, grouped
+from margin.charts.placing import NARROW_PX, WIDE_PX, Area, Spot, annotation, place_labels, text_width
 from margin.engine.states import DEFAULT_THRESHOLDS, Thresholds
 from margin.selectors.ladder import BookStanding, Standing
 
-SHOWN_MARKS, NAMED_MARKS = 400, 4
+SHOWN_MARKS = 400
+# Of those that need somebody, and of the largest: as many as find a place.
+NAMED_CLOSEST, NAMED_LARGEST = 3, 3
+# Around the plot, px: left, right, top, bottom.
+WIDE_MARGIN, NARROW_MARGIN = (56, 16, 24, 42), (54, 8, 24, 42)
+PLOT_PX, BAND_FONT = 268, 10
 NAMED_STATES = frozenset({"liquidatable", "critical", "danger"})
 SYMBOLS = {
     "liquidatable": "square",
@@ -91,7 +97,7 @@ def risk_map_figure(book: BookStanding, thresholds: Thresholds = DEFAULT_THRESHO
         alt=title + f" {len(shown)} positions are drawn.",
         data=[_marks(side, [s for s in shown if s.side == side], scale) for side in ("long", "short")],
         layout=_layout(scale, shown),
-        narrow={"margin": {"l": 44, "r": 8, "t": 24, "b": 42}},
+        narrow={"margin": dict(zip("lrtb", NARROW_MARGIN, strict=True))},
         table={
             "headers": ["Client and position", "Distance, %", "Daily σ", "Margin at risk, USD"],
             "rows": [_table_row(standing) for standing in [*shown, *unmeasured[:SHOWN_MARKS]]],
@@ -124,7 +130,7 @@ def _table_row(standing: Standing) -> list[str]:
 def _layout(scale: _Scale, shown: Sequence[Standing]) -> dict[str, Any]:
     ticks = sorted({*scale.bounds, *(tick for tick in scale.ticks if _is_apart(tick, scale.bounds))})
     return {
-        "margin": {"l": 56, "r": 16, "t": 24, "b": 42},
+        "margin": dict(zip("lrtb", WIDE_MARGIN, strict=True)),
         "xaxis": {
             "type": "log",
             "title": {"text": scale.title},
@@ -135,11 +141,19 @@ def _layout(scale: _Scale, shown: Sequence[Standing]) -> dict[str, Any]:
         "yaxis": {
             "type": "log",
             "title": {"text": "Margin at risk, USD (log)"},
+            "range": list(_height_range(shown)),
             "nticks": 5,
             "tickformat": "~s",
         },
         "shapes": [upright(bound) for bound in scale.bounds],
-        "annotations": [*_band_names(scale), *_mark_names(shown, scale)],
+        "annotations": [
+            note
+            for name, plot_px, margin in (
+                ("wide", WIDE_PX, WIDE_MARGIN),
+                ("narrow", NARROW_PX, NARROW_MARGIN),
+            )
+            for note in _notes(shown, scale, name, _area(plot_px, margin))
+        ],
     }
 
 
@@ -174,7 +188,7 @@ def _marks(side: str, standings: Sequence[Standing], scale: _Scale) -> dict[str,
         ],
         "marker": {
             "symbol": symbols if side == "long" else [f"{symbol}-open" for symbol in symbols],
-            "size": [7 + min(14.0, sqrt(standing.value_dollars) / 120) for standing in standings],
+            "size": [_mark_size(standing) for standing in standings],
             "color": colours,
             "opacity": 0.85,
             "line": {"width": 1.5, "color": colours},
@@ -183,23 +197,45 @@ def _marks(side: str, standings: Sequence[Standing], scale: _Scale) -> dict[str,
     }
 
 
-def _band_names(scale: _Scale) -> list[dict[str, Any]]:
-    edges = (scale.nearest, *scale.bounds)
-    names = ("critical", "danger", "watch", "OK")
-    return [
-        {
-            "x": log10(max(edge, scale.nearest)),
-            "y": 1,
-            "yref": "paper",
-            "text": name,
-            "showarrow": False,
-            "font": {"size": 11, "color": f"@{name.lower()}-ink"},
-            "xanchor": "left",
-            "yanchor": "bottom",
-            "xshift": 4,
-        }
-        for edge, name in zip(edges, names, strict=True)
-    ]
+def _area(plot_px: int, margin: tuple[int, int, int, int]) -> Area:
+    left, right, top, bottom = margin
+    return Area(width_px=plot_px - left - right, height_px=PLOT_PX - top - bottom)
+
+
+def _height_range(shown: Sequence[Standing]) -> tuple[float, float]:
+    """Logarithms of the margins drawn, with room for a mark and its label at both ends."""
+    heights = [log10(max(standing.margin_dollars, 1.0)) for standing in shown] or [0.0]
+    return min(heights) - 0.25, max(heights) + 0.25
+
+
+def _notes(shown: Sequence[Standing], scale: _Scale, name: str, area: Area) -> list[dict[str, Any]]:
+    return [*_band_names(scale, name, area), *_mark_names(shown, scale, name, area)]
+
+
+def _band_names(scale: _Scale, name: str, area: Area) -> list[dict[str, Any]]:
+    """Over each band that is wide enough for its name."""
+    edges = (scale.nearest, *scale.bounds, scale.axis_end)
+    per_decade = area.width_px / log10(scale.axis_end / scale.nearest)
+    found = []
+    for start, end, word in zip(edges[:-1], edges[1:], ("critical", "danger", "watch", "OK"), strict=True):
+        begin = max(start, scale.nearest)
+        if log10(max(end, begin) / begin) * per_decade < text_width(word) * BAND_FONT / 11:
+            continue
+        found.append(
+            {
+                "x": log10(begin),
+                "y": 1,
+                "yref": "paper",
+                "text": word,
+                "name": name,
+                "showarrow": False,
+                "font": {"size": BAND_FONT, "color": f"@{word.lower()}-ink"},
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "xshift": 1,
+            }
+        )
+    return found
 
 
 def _short_name(name: str) -> str:
@@ -207,25 +243,40 @@ def _short_name(name: str) -> str:
     return words[0] if words else name
 
 
-def _mark_names(shown: Sequence[Standing], scale: _Scale) -> list[dict[str, Any]]:
-    """The closest few that need somebody, as far as their labels stay apart."""
-    named: list[tuple[Standing, float, float]] = []
-    for standing in (one for one in shown if one.state in NAMED_STATES):
+def _mark_size(standing: Standing) -> float:
+    return 7 + min(14.0, sqrt(standing.value_dollars) / 120)
+
+
+def _named(shown: Sequence[Standing]) -> list[Standing]:
+    closest = [one for one in shown if one.state in NAMED_STATES][:NAMED_CLOSEST]
+    largest = sorted(shown, key=lambda one: -one.margin_dollars)[:NAMED_LARGEST]
+    return [*closest, *(one for one in largest if not any(one is other for other in closest))]
+
+
+def _mark_names(shown: Sequence[Standing], scale: _Scale, name: str, area: Area) -> list[dict[str, Any]]:
+    low, high = _height_range(shown)
+    near, far = log10(scale.nearest), log10(scale.axis_end)
+
+    def place_of(standing: Standing) -> tuple[float, float]:
         x, y = log10(scale.place_of(standing)), log10(max(standing.margin_dollars, 1.0))
-        if all(abs(y - beside) > 0.22 or abs(x - before) > 0.9 for _, before, beside in named):
-            named.append((standing, x, y))
-        if len(named) == NAMED_MARKS:
-            break
+        return (x - near) / (far - near), (y - low) / (high - low)
+
+    spots = [
+        Spot(
+            f"{_short_name(one.client_name)} {one.base_asset}",
+            *place_of(one),
+            radius_px=_mark_size(one) / 2,
+            strong=not number,
+        )
+        for number, one in enumerate(_named(shown))
+    ]
+    found = place_labels(spots, area, marks=[place_of(one) for one in shown])
     return [
-        {
-            "x": x,
-            "y": y,
-            "text": f"{_short_name(standing.client_name)} {standing.base_asset}",
-            "showarrow": False,
-            "font": {"size": 11, "color": "@ink", "weight": 600 if place == 0 else 400},
-            "xanchor": "left",
-            "yanchor": "middle",
-            "xshift": 11,
-        }
-        for place, (standing, x, y) in enumerate(named)
+        annotation(
+            placed,
+            x=near + placed.spot.x * (far - near),
+            y=low + placed.spot.y * (high - low),
+            name=name,
+        )
+        for placed in found
     ]

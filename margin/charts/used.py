@@ -9,6 +9,8 @@ from margin.selectors.rows import PositionRow
 
 HEIGHT_PX = 190
 TOP = 100.0
+# In points of %: nearer to what is used now its words would stand on the line.
+WORST_APART = 8.0
 
 
 def used_figure(
@@ -28,16 +30,15 @@ def used_figure(
         levels.append(Level("last", last, f"{last:.1f} %", "@ink", strong=True))
     return Figure(
         title=_title(row, history),
-        caption="Share of equity needed as maintenance, in %. Grey bars reach the worst mark in each bar. "
-        "Bands begin at the levels of the firm.",
+        caption="In % of equity; grey bars reach the worst mark of each bar. Shapes: the state changed. Dots: events.",
         alt=_title(row, history) + ". At 100 % a position is liquidated.",
-        data=_traces(history),
+        data=[*_traces(history), *_change_marks(history)],
         layout={
             "margin": {"l": 62, "r": 138, "t": 6, "b": 26},
             "bargap": 0,
             "xaxis": time_axis(history.start, history.end),
             "yaxis": {"range": [0, TOP], "tickvals": [0, 20, 40, 60, 80, 100]},
-            "annotations": level_labels(levels, 0, TOP, HEIGHT_PX - 32),
+            "annotations": [*level_labels(levels, 0, TOP, HEIGHT_PX - 32), *_worst_note(history)],
             "shapes": [*map(_band, bands), *(drop_line(stamp(event.at)) for event in history.shown_events)],
         },
         narrow={
@@ -96,6 +97,68 @@ def _traces(history: PositionHistory) -> list[dict[str, Any]]:
             "line": {"color": "@ink", "width": 2},
             "hovertemplate": "%{x|%H:%M:%S}: %{y:.1f} %<extra></extra>",
         },
+    ]
+
+
+SYMBOLS = {
+    "ok": "circle",
+    "watch": "triangle-up",
+    "danger": "diamond",
+    "critical": "square",
+    "liquidatable": "square",
+    "unknown": "circle-open",
+}
+
+
+def _change_marks(history: PositionHistory) -> list[dict[str, Any]]:
+    """Where the log of states has a change, at what was used then; of what was not known it has no figure."""
+    changes = [
+        change for change in history.changes if change.was is not None and change.margin_ratio is not None
+    ]
+    if not changes:
+        return []
+    fills = [f"@{'critical' if change.state == 'liquidatable' else change.state}" for change in changes]
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "State changes",
+            "x": [stamp(change.at) for change in changes],
+            "y": [_percent(change.margin_ratio) for change in changes],
+            "text": [f"{change.was} → {change.state}" for change in changes],
+            "marker": {
+                "symbol": [SYMBOLS[change.state] for change in changes],
+                "size": 8,
+                "color": ["@ink-2" if fill == "@unknown" else fill for fill in fills],
+                "line": {"width": 1, "color": "@surface"},
+            },
+            "hovertemplate": "%{text}, %{x|%H:%M:%S}: %{y:.1f} %<extra></extra>",
+        }
+    ]
+
+
+def _worst_note(history: PositionHistory) -> list[dict[str, Any]]:
+    """The worst of all bars by its name, where it stands out; on the phone there is no room for it."""
+    known = [bar for bar in history.bars if bar.worst_used_ratio is not None]
+    if not known:
+        return []
+    worst = max(known, key=lambda bar: bar.worst_used_ratio or 0)
+    top, usual = _percent(worst.worst_used_ratio), _percent(known[-1].used_ratio)
+    if top - usual < WORST_APART:
+        return []
+    late = worst.at > history.start + (history.end - history.start) / 2
+    return [
+        {
+            "x": stamp(worst.at),
+            "y": top,
+            "text": f"worst {top:.1f} %, {worst.at:%-d %b %H:%M}",
+            "showarrow": False,
+            "font": {"size": 11, "color": "@ink-2"},
+            "xanchor": "right" if late else "left",
+            "yanchor": "middle",
+            "xshift": -8 if late else 8,
+            "name": "wide",
+        }
     ]
 
 

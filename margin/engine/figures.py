@@ -15,6 +15,8 @@ from margin.engine.states import DEFAULT_THRESHOLDS, UNKNOWN, Thresholds, grade_
 from margin.engine.types import INVERSE, Figures, Float, Int8, Positions, Tiers
 
 CHUNK = 16_384
+WHOLE = {"tier": np.int16, "liquidation_reason": np.int8, "reason": np.int8, "state": np.int8}
+COLUMNS = {column.name: WHOLE.get(column.name, np.float64) for column in fields(Figures)}
 # Beyond this many times the mark an inverse short is "never": entry-based maintenance yields absurd prices.
 FAR_AWAY = 100.0
 # A solved value this small beside the value at entry is what rounding leaves of zero: a 1x long, not a price.
@@ -52,15 +54,16 @@ def compute_figures(
                 The liquidation price does not depend on the mark, so it is given even where no mark is.
                 Source: each VenueRule.source. Vectors: tests/margin/vectors/margin_vectors.csv
     """
-    whole = {"tier": np.int16, "liquidation_reason": np.int8, "reason": np.int8, "state": np.int8}
-    names = [column.name for column in fields(Figures)]
-    figures = Figures(**{name: np.empty(len(positions), whole.get(name, np.float64)) for name in names})
     columns = pack_rules(rules)
     with np.errstate(all="ignore"):
+        if 0 < len(positions) <= CHUNK:
+            found = _compute_chunk(positions, tiers, columns, thresholds)
+            return Figures(*(np.asarray(getattr(found, name), kind) for name, kind in COLUMNS.items()))
+        figures = Figures(*(np.empty(len(positions), kind) for kind in COLUMNS.values()))
         for start in range(0, len(positions), CHUNK):
             stop = min(start + CHUNK, len(positions))
             found = _compute_chunk(positions.rows(start, stop), tiers, columns, thresholds)
-            for name in names:
+            for name in COLUMNS:
                 getattr(figures, name)[start:stop] = getattr(found, name)
     return figures
 

@@ -11,6 +11,9 @@ from margin.engine.solve import solve_value
 from margin.engine.types import Bool, Float, Int8, Int16, Int64, Tiers
 from margin.engine.walk import BOUNDARY, Walk, walk_from_mark
 
+# Up to here rows × tiers is held, a few kilobytes a column.
+FEW = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
@@ -93,6 +96,8 @@ def walk_tiers(tiers: Tiers, inputs: Inputs, basis: Float, *, held: Held) -> tup
     sign, condition, fee = held.sign, held.condition, inputs.fee
     first, count = tiers.start[inputs.ladder], tiers.count[inputs.ladder]
     reach = basis * (1 - BOUNDARY)
+    if len(basis) <= FEW:
+        return _walk_few(tiers, inputs, held, reach=reach)
     tier = np.zeros(len(basis), dtype=np.int16)
     best = np.full(len(basis), -np.inf)
     shortest = int(count.min())
@@ -103,6 +108,17 @@ def walk_tiers(tiers: Tiers, inputs: Inputs, basis: Float, *, held: Held) -> tup
         value = solve_value(sign[live], condition[live], tiers.rate[row] + fee[live], tiers.amount[row])
         best[live] = np.maximum(best[live], sign[live] * value)
     return tier, sign * best
+
+
+def _walk_few(tiers: Tiers, inputs: Inputs, held: Held, *, reach: Float) -> tuple[Int16, Float]:
+    """The same of so few rows that a call for every tier would cost more than the arithmetic."""
+    count = tiers.count[inputs.ladder][:, None]
+    # A ladder that has ended goes on with its last tier, which makes nothing greater.
+    row = tiers.start[inputs.ladder][:, None] + np.minimum(np.arange(int(count.max())), count - 1)
+    tier = np.minimum((tiers.cap[row] < reach[:, None]).sum(axis=1, keepdims=True), count)[:, 0]
+    sign, kappa = held.sign[:, None], tiers.rate[row] + inputs.fee[:, None]
+    value = solve_value(sign, held.condition[:, None], kappa, tiers.amount[row])
+    return tier.astype(np.int16), held.sign * (sign * value).max(axis=1)
 
 
 def tier_of(tiers: Tiers, ladder: Int64, basis: Float) -> Int16:

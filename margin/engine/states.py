@@ -161,6 +161,21 @@ def doubt_figures(figures: Figures, doubted: Bool, reason: Reason) -> Figures:
     )
 
 
+def touch_states(state: Int8, reason: Int8, touched: Bool) -> tuple[Int8, Int8]:
+    """States of rows whose mark reached liquidation earlier: unknown, for the venue may have closed them since.
+
+    Parameters  state, reason : of Figures, or as stored · touched : (n,) where it did
+    Returns     state and reason; what is liquidatable now stays so, and a doubted mark explains less than a touch
+    """
+    gone = touched & (state != LIQUIDATABLE) & ((state != UNKNOWN) | (reason == Reason.SUSPECT_MARK))
+    if not gone.any():
+        return state, reason
+    return (
+        np.where(gone, UNKNOWN, state).astype(state.dtype),
+        np.where(gone, Reason.TOUCHED, reason).astype(reason.dtype),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateMeaning:
     """What a person who reads a state word should know; short is when it begins, long why and what follows."""

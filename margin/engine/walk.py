@@ -31,6 +31,15 @@ class Walk:
     reason: Int8
 
 
+NO_WALK = Walk(
+    rows=np.zeros(0, dtype=np.int64),
+    value=np.zeros(0),
+    tier=np.zeros(0, dtype=np.int16),
+    is_boundary=np.zeros(0, dtype=np.bool_),
+    reason=np.zeros(0, dtype=np.int8),
+)
+
+
 @dataclass(slots=True)
 class _Path:
     """The rows still under way: where they stand, and in which tier.
@@ -96,6 +105,8 @@ def walk_from_mark(tiers: Tiers, inputs: Inputs, held: Held, *, rows: Int64, tie
                 Source: https://www.okx.com/help/v-tiered-maintenance-margin-ratio-rules (whole position at the
                 rate of its tier), https://support.deribit.com/hc/en-us/articles/25944826427293 (growing rate)
     """
+    if not len(rows):
+        return NO_WALK
     ladder = inputs.ladder[rows]
     terms = _Terms(
         tiers=tiers,

@@ -25,7 +25,8 @@ COLUMNS = (
     ("entry_price", ">f8", "p.entry_price::float8"),
     ("wallet", ">f8", "p.isolated_wallet::float8"),
     ("leverage", ">f8", "coalesce(p.leverage::float8, 'NaN')"),
-    ("opened_at", ">f8", "extract(epoch FROM p.opened_at)::float8"),
+    # Not extract(), which answers in NUMERIC: that took as long as three of the other columns.
+    ("opened_at", ">f8", "date_part('epoch', p.opened_at)"),
 )
 ARRAYS = ", ".join(f"array_agg({expression})" for _, _, expression in COLUMNS)
 # One row of arrays: a thousand rows fetched one by one, be it by COPY, cost five times the Python.

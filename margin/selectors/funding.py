@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from margin.engine.figures import compute_figures
 from margin.engine.rules import RULES, UnknownRule, rule_index
 from margin.engine.tiers import build_tiers
-from margin.engine.types import KINDS, LONG, SHORT, Float, pack_positions
+from margin.engine.types import KINDS, LONG, SHORT, Figures, pack_positions
 from margin.selectors.ladders import day_of, ladder_of_instrument
 from margin.selectors.rows import PositionRow, money, price_move, trim
 from margin.selectors.tables import fetch_rows
@@ -24,6 +25,9 @@ LOOKED_THROUGH = timedelta(days=30)
 RATES_READ = 340
 # A payment that is later than this many intervals is not late but missing.
 INTERVALS_MISSED = 2
+HOURS = 24
+# Of the cushion: far enough for a difference of floats, near enough to stay on the line.
+PROBE_RATIO = 1e-3
 RATES = """
 SELECT r.rate, r.paid_at, now.at AS now FROM (SELECT coalesce(%(as_of)s, clock_timestamp()) AS at) now
 JOIN margin_fundingrate r ON r.instrument_id = (SELECT instrument_id FROM portfolios_position WHERE id = %(id)s)
@@ -108,6 +112,9 @@ class DailyDrain:
     # Change of the liquidation price in a day; None where there is no price before or after.
     liquidation_drift: Decimal | None
     is_towards_mark: bool
+    # Until payments alone have moved liquidation to the mark, the mark staying where it is; None says why.
+    hours_to_mark: float | None = None
+    no_hours: str = ""
 
     @property
     def wallet_share_ratio(self) -> float | None:
@@ -214,7 +221,11 @@ def _drain(
         ]
     wallet = float(row.isolated_wallet)
     amounts = [sign * float(rate) * count * float(row.value) for rate, count in means]
-    before, *after = _liquidation_prices(row, [wallet, *(wallet - amount for amount in amounts)], as_of)
+    probe = _probe(row)
+    wallets = [wallet, *(wallet - amount for amount in amounts), wallet - probe]
+    figures = figures_of_wallets(row, wallets, as_of=as_of)
+    before, *after, _ = figures.liquidation_price
+    lasts = _cushion(figures, probe)
     return [
         DailyDrain(
             rate=rate,
@@ -223,20 +234,46 @@ def _drain(
             of_wallet_ratio=amount / wallet if wallet > 0 else None,
             liquidation_drift=price_move(float(moved - before), row.tick_size),
             is_towards_mark=sign * float(moved - before) > 0,
+            hours_to_mark=lasts / amount * HOURS if amount > 0 and isfinite(lasts) else None,
+            no_hours=_why_no_hours(amount, lasts),
         )
         for (rate, count), amount, moved in zip(means, amounts, after, strict=True)
     ]
 
 
-def _liquidation_prices(row: PositionRow, wallets: Sequence[float], as_of: datetime | None) -> Float:
-    """The engine's liquidation price with each wallet; NaN where there is none."""
+def _why_no_hours(amount: float, cushion: float) -> str:
+    if amount <= 0:
+        return "never: funding is received at this rate" if amount < 0 else "never: no funding is paid"
+    return "" if isfinite(cushion) else "unknown: there is no liquidation price"
+
+
+def _probe(row: PositionRow) -> float:
+    """How much less a second wallet holds: a small share of what lies between equity and maintenance."""
+    known = row.equity is not None and row.maintenance_margin is not None
+    cushion = abs(float(row.equity - row.maintenance_margin)) if known else 0.0  # type: ignore[operator]
+    return (cushion or float(row.isolated_wallet)) * PROBE_RATIO
+
+
+def _cushion(figures: Figures, probe: float) -> float:
+    """Money that may leave the wallet until maintenance meets equity at the mark; NaN where nobody knows.
+
+    At a mark that stays, what the venue counts of the wallet is a straight line in the wallet and maintenance a
+    constant: the first wallet and the last, which holds the probe less, tell the line.
+    """
+    with np.errstate(all="ignore"):
+        counted = figures.maintenance_margin / figures.margin_ratio
+        slope = (counted[0] - counted[-1]) / probe
+        cushion = float((counted[0] - figures.maintenance_margin[0]) / slope)
+    return max(cushion, 0.0) if isfinite(cushion) else nan
+
+
+def figures_of_wallets(row: PositionRow, wallets: Sequence[float], *, as_of: datetime | None) -> Figures:
+    """The engine's figures of the position with each wallet; NaN where the rule or the tiers are missing."""
     ladder = ladder_of_instrument(row.venue, row.symbol, as_of=as_of)
     try:
         rule = rule_index(row.venue, KINDS[row.kind], None if as_of is None else day_of(as_of))
     except (UnknownRule, KeyError):
         rule = -1
-    if ladder is None or rule < 0:
-        return np.full(len(wallets), np.nan)
     count, mark = len(wallets), row.mark_price
     positions = pack_positions(
         side=[LONG if row.side == "long" else SHORT] * count,
@@ -245,13 +282,13 @@ def _liquidation_prices(row: PositionRow, wallets: Sequence[float], as_of: datet
         contracts=[float(row.quantity)] * count,
         entry_price=[float(row.entry_price)] * count,
         wallet=wallets,
-        mark_price=[float("nan") if mark is None else float(mark)] * count,
-        fee_rate=[float(RULES[rule].default_fee_rate)] * count,
+        mark_price=[nan if mark is None else float(mark)] * count,
+        fee_rate=[float(RULES[rule].default_fee_rate) if rule >= 0 else 0.0] * count,
         rule=[rule] * count,
-        ladder=[0] * count,
-        leverage=[float("nan") if row.leverage is None else float(row.leverage)] * count,
+        ladder=[-1 if ladder is None else 0] * count,
+        leverage=[nan if row.leverage is None else float(row.leverage)] * count,
     )
-    return compute_figures(positions, build_tiers([ladder])).liquidation_price
+    return compute_figures(positions, build_tiers([ladder] if ladder else []))
 
 
 def _read_unbooked(

@@ -16,7 +16,8 @@ from margin.engine.types import KINDS, LONG, SHORT, Figures, Tiers, pack_positio
 from margin.selectors.ladders import day_of, ladder_of_instrument
 from margin.selectors.past_marks import MarkSpan, mark_span, read_bars
 from margin.selectors.rows import PositionRow
-from portfolios.fold import Event, State, apply_event, in_order
+from margin.selectors.state_log import StateChangeRow, changes_of
+from portfolios.fold import Event, EventRefused, State, apply_event, in_order
 from portfolios.models import Position
 from portfolios.selectors.past import read_events
 
@@ -24,6 +25,8 @@ MAX_BARS = 160
 BAR_WIDTHS_SECONDS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 WINDOW = timedelta(days=30)
 LEAD = timedelta(minutes=10)
+CHANGES_READ = 200
+Engine = tuple[Tiers, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,15 @@ class HistoryEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopUps:
+    """Margin that was added, and what the position would be without: the engine's figures of the same marks."""
+
+    count: int
+    liquidation_price: float | None
+    is_saved: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PositionHistory:
     """Bars from a little before the position was opened until now, or until it was closed."""
 
@@ -57,11 +69,15 @@ class PositionHistory:
     bar_width: timedelta
     bars: tuple[Bar, ...]
     events: tuple[HistoryEvent, ...]
+    changes: tuple[StateChangeRow, ...] = ()
+    # None without any, and where the events do not stand without them.
+    top_ups: TopUps | None = None
 
     @property
     def version(self) -> str:
         last = self.bars[-1] if self.bars else None
-        return f"{last.at.timestamp():.0f}-{last.close_price!r}-{len(self.events)}" if last else "none"
+        told = f"{len(self.events)}-{len(self.changes)}"
+        return f"{last.at.timestamp():.0f}-{last.close_price!r}-{told}" if last else "none"
 
     @property
     def bar_words(self) -> str:
@@ -87,16 +103,58 @@ def get_history(row: PositionRow, *, as_of: datetime | None = None) -> PositionH
     start, end = _span(row, mark_span(instrument_id, row.opened_at - LEAD, as_of), moment)
     width = _bar_width(end - start)
     bars = [Bar(**asdict(bar)) for bar in read_bars(instrument_id, start, end, width, as_of)]
-    events = read_events([row.id], until=moment)[row.id]
+    events = in_order(read_events([row.id], until=moment)[row.id])
+    engine = _engine_of(row, as_of)
+    changes = changes_of(row.id, as_of=as_of, latest=CHANGES_READ)
     return PositionHistory(
         start=start,
         end=end,
         bar_width=width,
-        bars=tuple(_with_risk(row, bars, _states_at(row, bars, events, width), as_of)),
-        events=tuple(
-            HistoryEvent(event.effective_at, event.kind, _words(row, event)) for event in in_order(events)
-        ),
+        bars=tuple(_with_risk(row, bars, _states_at(row, bars, events, width), engine)),
+        events=tuple(HistoryEvent(event.effective_at, event.kind, _words(row, event)) for event in events),
+        changes=tuple(change for change in reversed(changes) if start <= change.at <= end),
+        top_ups=_top_ups(row, bars, events, width, engine),
     )
+
+
+def _engine_of(row: PositionRow, as_of: datetime | None) -> Engine:
+    """The tiers and the rule the risk is computed with; no tiers and -1 where there are none."""
+    ladder = ladder_of_instrument(row.venue, row.symbol, as_of=as_of)
+    try:
+        rule = rule_index(row.venue, KINDS[row.kind], None if as_of is None else day_of(as_of))
+    except (UnknownRule, KeyError):
+        rule = -1
+    return build_tiers([ladder] if ladder else []), rule
+
+
+def _top_ups(
+    row: PositionRow, bars: Sequence[Bar], events: Sequence[Event], width: timedelta, engine: Engine
+) -> TopUps | None:
+    """The same marks and the same events but for the margin that was added."""
+    added = [event for event in events if event.kind == "margin_added"]
+    if not added or row.closed_at is not None:
+        return None
+    try:
+        states = _states_at(row, bars, [event for event in events if event.kind != "margin_added"], width)
+    except EventRefused:
+        return None
+    held = [
+        (bar, state)
+        for bar, state in zip(bars, states, strict=True)
+        if state is not None and bar.at + width > added[0].effective_at
+    ]
+    if not held:
+        return None
+    found = _figures(row, [state for _, state in held], [_worst(row, bar) for bar, _ in held], engine)
+    return TopUps(
+        count=len(added),
+        liquidation_price=_known(found.liquidation_price[-1]),
+        is_saved=bool((found.margin_ratio >= 1).any()),
+    )
+
+
+def _worst(row: PositionRow, bar: Bar) -> float:
+    return bar.low_price if row.side == "long" else bar.high_price
 
 
 def _span(row: PositionRow, marks: MarkSpan, now: datetime) -> tuple[datetime, datetime]:
@@ -130,8 +188,8 @@ def _words(row: PositionRow, event: Event) -> str:
 def _states_at(
     row: PositionRow, bars: Sequence[Bar], events: Sequence[Event], width: timedelta
 ) -> list[State | None]:
-    """The position as it stood at the end of each bar; none before it was opened and after it ended."""
-    waiting = in_order(events)
+    """The position at the end of each bar, of events in order; none before it was opened and after it ended."""
+    waiting = list(events)
     state: State | None = None
     found: list[State | None] = []
     for bar in bars:
@@ -143,23 +201,12 @@ def _states_at(
 
 
 def _with_risk(
-    row: PositionRow, bars: list[Bar], states: Sequence[State | None], as_of: datetime | None
+    row: PositionRow, bars: list[Bar], states: Sequence[State | None], engine: Engine
 ) -> list[Bar]:
     held = [(place, state) for place, state in enumerate(states) if state is not None]
-    ladder = ladder_of_instrument(row.venue, row.symbol, as_of=as_of)
-    try:
-        rule = rule_index(row.venue, KINDS[row.kind], None if as_of is None else day_of(as_of))
-    except (UnknownRule, KeyError):
-        rule = -1
-    tiers = build_tiers([ladder] if ladder else [])
-    places = [place for place, _ in held]
-    worst_prices = [
-        bars[place].low_price if row.side == "long" else bars[place].high_price for place in places
-    ]
-    at_close = _figures(
-        row, [state for _, state in held], [bars[place].close_price for place in places], tiers, rule
-    )
-    at_worst = _figures(row, [state for _, state in held], worst_prices, tiers, rule)
+    held_states = [state for _, state in held]
+    at_close = _figures(row, held_states, [bars[place].close_price for place, _ in held], engine)
+    at_worst = _figures(row, held_states, [_worst(row, bars[place]) for place, _ in held], engine)
     for index, (place, state) in enumerate(held):
         bars[place] = replace(
             bars[place],
@@ -176,10 +223,8 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(min(value, 1e6))
 
 
-def _figures(
-    row: PositionRow, states: Sequence[State], marks: Sequence[float], tiers: Tiers, rule: int
-) -> Figures:
-    count = len(states)
+def _figures(row: PositionRow, states: Sequence[State], marks: Sequence[float], engine: Engine) -> Figures:
+    count, (tiers, rule) = len(states), engine
     size = [float(state.quantity * row.contract_size) for state in states]
     fee_rate = float(RULES[rule].default_fee_rate) if rule >= 0 else 0.0
     return compute_figures(

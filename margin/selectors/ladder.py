@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from margin.selectors.dollars import IN_DOLLARS
-from margin.selectors.overview import RANK_WORDS, get_last_run
+from margin.selectors.overview import RANK_WORDS, WHOLE_BOOK, get_last_run
 from margin.selectors.positions import DISTANCE, RANK
 from margin.selectors.tables import tables_as_of
 
@@ -44,7 +44,7 @@ STANDINGS = f"""
 SELECT coalesce(r.state < 5, false) AS has_figures, c.name AS client_name, i.base_asset,
     p.side, {RANK} AS rank, r.distance_ratio, r.distance_sigmas,
     r.max_loss * {IN_DOLLARS} AS margin_dollars, r.value * {IN_DOLLARS} AS value_dollars
-FROM {{positions}} WHERE p.closed_at IS NULL
+FROM {WHOLE_BOOK} JOIN {{clients}} c ON c.firm_id = p.firm_id AND c.id = p.client_id WHERE p.closed_at IS NULL
 ORDER BY rank, {DISTANCE}, p.id
 """
 

@@ -36,25 +36,25 @@ class LimitCheck:
         return UNKNOWN if self.is_broken is None else BROKEN if self.is_broken else KEPT
 
 
-def _has_figures(row: PositionRow) -> bool:
+def has_figures(row: PositionRow) -> bool:
     return row.state not in {"unknown", "stale"}
 
 
 def _dollars(row: PositionRow, amount: Decimal | None) -> float | None:
     """A coin counts at its own mark only while that is known and fresh."""
-    is_sure = row.settle_asset in STABLE_ASSETS or _has_figures(row)
+    is_sure = row.settle_asset in STABLE_ASSETS or has_figures(row)
     return in_dollars(row, amount) if is_sure else None
 
 
 def _leverage(row: PositionRow) -> float | None:
-    if not _has_figures(row):
+    if not has_figures(row):
         return None
     is_broke = row.equity is not None and row.equity <= 0
     return inf if is_broke else row.effective_leverage
 
 
 def _distance_percent(row: PositionRow) -> float | None:
-    if not _has_figures(row):
+    if not has_figures(row):
         return None
     if row.distance_ratio is not None:
         return row.distance_ratio * 100
@@ -65,12 +65,12 @@ def _distance_percent(row: PositionRow) -> float | None:
 
 
 def _loss_dollars(row: PositionRow) -> float | None:
-    if row.auto_margin or not _has_figures(row):
+    if row.auto_margin or not has_figures(row):
         return None
     return _dollars(row, row.max_loss)
 
 
-def _margin_dollars(row: PositionRow) -> float | None:
+def margin_dollars(row: PositionRow) -> float | None:
     return _dollars(row, row.isolated_wallet)
 
 
@@ -102,7 +102,7 @@ class _Book:
     total: float | None
 
     def share_percent(self, row: PositionRow) -> float | None:
-        margin = _margin_dollars(row)
+        margin = margin_dollars(row)
         if margin is None or self.total is None:
             return None
         return 100 * margin / self.total if self.total > 0 else 0.0
@@ -159,7 +159,7 @@ def _why_without(held: TermRow, without: list[PositionRow]) -> tuple[list[Positi
 
 def _check_total(held: TermRow, limit: Decimal, book: _Book) -> LimitCheck:
     """What is known to be set aside may already be too much, whatever the rest is."""
-    margins = [(_margin_dollars(row), row) for row in book.rows]
+    margins = [(margin_dollars(row), row) for row in book.rows]
     known = sum(max(0.0, margin) for margin, _ in margins if margin is not None)
     without = [row for margin, row in margins if margin is None]
     is_broken = _breaks(known, held.kind, limit)
@@ -176,11 +176,16 @@ def _check_total(held: TermRow, limit: Decimal, book: _Book) -> LimitCheck:
 
 
 def _book(rows: Sequence[PositionRow], are_all: bool) -> _Book:
-    margins = [_margin_dollars(row) for row in rows]
+    margins = [margin_dollars(row) for row in rows]
     known = [max(0.0, margin) for margin in margins if margin is not None]
     return _Book(
         rows=rows, are_all=are_all, total=sum(known) if are_all and len(known) == len(rows) else None
     )
+
+
+def limit_of(terms: Sequence[TermRow], term: str) -> Decimal | None:
+    """The number that is agreed for a term; None where none is."""
+    return next((held.limit for held in terms if held.term == term), None)
 
 
 def check_limits(

@@ -24,6 +24,8 @@ FALL_RATIO = 0.10
 DIES_IN_FALL = (
     f"(p.side = 'long' AND r.liquidation_price >= r.mark_price * (1 - {FALL_RATIO}) OR r.state = 4)"
 )
+# All that there is needs nothing of clients, portfolios and accounts to be found.
+WHOLE_BOOK = "{risks} JOIN portfolios_instrument i ON i.id = p.instrument_id"
 RANK_WORDS = ("liquidatable", "critical", "danger", "unknown", "watch", "ok")
 
 
@@ -51,11 +53,21 @@ class BookSummary:
     oldest_mark_age_seconds: float | None
     last_run_at: datetime | None
     last_run_age_seconds: float | None
+    # Of those that are OK the nearest to liquidation; nobody where none is.
+    nearest_client: str | None
+    nearest_symbol: str | None
+    nearest_ratio: float | None
+    nearest_sigmas: float | None
 
     @property
     def need_me_now(self) -> int:
         """What is close, and what nobody knows: both want a person."""
         return self.liquidatable + self.critical + self.danger + self.stale + self.unknown
+
+    @property
+    def need_watching(self) -> int:
+        """All but those that are OK."""
+        return self.total - self.ok
 
     @property
     def fall_of_margin_ratio(self) -> float | None:
@@ -79,8 +91,12 @@ LAST_RUN = """(
     SELECT finished_at, extract(epoch FROM clock_timestamp() - finished_at)::float8
     FROM advisors_heartbeat WHERE stage = 'recompute' AND %(run_at)s IS NULL
 )"""
+# OFFSET 0 keeps what is worked out of a row from being worked out again for each figure that counts it.
 SUMMARY = f"""
-SELECT count(*) AS total,
+SELECT sums.*, (nearest ->> 'f3')::float8 AS nearest_sigmas, (nearest ->> 'f4')::float8 AS nearest_ratio,
+    (SELECT k.name FROM {{clients}} k WHERE k.id = (nearest ->> 'f5')::bigint) AS nearest_client,
+    (SELECT symbol FROM portfolios_instrument WHERE id = (nearest ->> 'f6')::bigint) AS nearest_symbol
+FROM (SELECT count(*) AS total,
     count(*) FILTER (WHERE rank = 0) AS liquidatable, count(*) FILTER (WHERE rank = 1) AS critical,
     count(*) FILTER (WHERE rank = 2) AS danger, count(*) FILTER (WHERE rank = 4) AS watch,
     count(*) FILTER (WHERE rank = 5) AS ok, count(*) FILTER (WHERE rank = 3 AND has_figures) AS stale,
@@ -95,21 +111,26 @@ SELECT count(*) AS total,
         WHEN count(*) = 0 OR bool_or(has_figures) THEN 0 END::float8 AS fall_lost_dollars,
     max(mark_age_seconds) AS oldest_mark_age_seconds,
     (SELECT finished_at FROM {LAST_RUN} run) AS last_run_at,
-    (SELECT age_seconds FROM {LAST_RUN} run) AS last_run_age_seconds
+    (SELECT age_seconds FROM {LAST_RUN} run) AS last_run_age_seconds,
+    to_jsonb(min(ROW(distance_key, id, distance_sigmas, distance_ratio, client_id, instrument_id))
+        FILTER (WHERE rank = 5)) AS nearest
 FROM (
-    SELECT p.client_id, {RANK} AS rank, (r.state IS NOT NULL AND r.state < 5) AS has_figures,
+    SELECT p.client_id, p.instrument_id, p.id, {RANK} AS rank, {DISTANCE} AS distance_key,
+        r.distance_ratio, r.distance_sigmas, (r.state IS NOT NULL AND r.state < 5) AS has_figures,
         r.max_loss * {IN_DOLLARS} AS loss, coalesce({DIES_IN_FALL}, false) AS dies,
         extract(epoch FROM now.at - r.priced_at)::float8 AS mark_age_seconds
-    FROM {{positions}} WHERE {{conditions}}
-) open_positions
+    FROM {{source}} WHERE {{conditions}} OFFSET 0
+) open_positions) sums
 """
 
 
 def get_summary(chosen: PositionFilter = EVERYTHING, *, as_of: datetime | None = None) -> BookSummary:
     """Counts and totals of what is chosen, in one query."""
     conditions, parameters = conditions_of(chosen)
-    statement = SUMMARY.replace("{conditions}", " AND ".join(conditions))
-    return BookSummary(**tables_of(chosen, as_of).fetch(statement, {**parameters, "run_at": as_of})[0])
+    source = WHOLE_BOOK if chosen == EVERYTHING else "{positions}"
+    statement = SUMMARY.replace("{conditions}", " AND ".join(conditions)).replace("{source}", source)
+    (found,) = tables_of(chosen, as_of).fetch(statement, {**parameters, "run_at": as_of})
+    return BookSummary(**{name: value for name, value in found.items() if name != "nearest"})
 
 
 def run_id_of(finished_at: datetime | None) -> str:
@@ -194,7 +215,7 @@ FROM {{clients}} c LEFT JOIN (
         count(*) FILTER (WHERE NOT has_figures) AS without_figures,
         count(*) FILTER (WHERE has_figures AND loss IS NULL) AS without_dollars
     FROM (
-        SELECT p.client_id, p.id, {RANK} AS rank, {DISTANCE} AS distance_key, i.symbol, p.side,
+        SELECT p.client_id, p.instrument_id, p.id, {RANK} AS rank, {DISTANCE} AS distance_key, i.symbol, p.side,
             r.distance_ratio, r.distance_sigmas, coalesce(r.state < 5 AND {IS_STALE}, false) AS stale,
             coalesce(r.state < 5, false) AS has_figures, r.max_loss * {IN_DOLLARS} AS loss
         FROM {{positions}} WHERE p.closed_at IS NULL

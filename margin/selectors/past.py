@@ -1,7 +1,7 @@
 """The book as it stood at a past moment: each position's fold, its mark of then, and the figures of both."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,12 +13,13 @@ from advisors.selectors.past import wait_for_moment
 from margin.engine.figures import compute_figures
 from margin.engine.reasons import Reason
 from margin.engine.rules import RULES
-from margin.engine.states import Thresholds, doubt_figures
+from margin.engine.states import Thresholds, doubt_figures, touch_states
 from margin.engine.types import LONG, SHORT, Figures, Float
 from margin.selectors.book import Book
 from margin.selectors.levels import thresholds_as_of
 from margin.selectors.market import Market, read_past_market
 from margin.selectors.past_marks import PastMark, marks_as_of
+from margin.selectors.state_log import touches_as_of
 from portfolios.fold import State
 from portfolios.selectors.past import Candidate, Start, states_as_of
 
@@ -117,10 +118,7 @@ def read_past_book(
     marks = marks_as_of(instrument_ids, as_of)
     held = [
         Held(
-            position_id=row.position_id,
-            client_id=row.client_id,
-            instrument_id=row.instrument_id,
-            side=row.side,
+            *(row.position_id, row.client_id, row.instrument_id, row.side),
             state=state,
             mark=marks.get(row.instrument_id),
         )
@@ -128,6 +126,7 @@ def read_past_book(
     ]
     market = read_past_market(as_of, instrument_ids, marks)
     volatility, figures = _figures_of(held, market, thresholds_as_of(as_of))
+    figures = _touch(held, figures, as_of)
     return PastBook(as_of=as_of, held=held, daily_volatility=volatility, figures=figures)
 
 
@@ -187,3 +186,11 @@ def _figures_of(held: Sequence[Held], market: Market, thresholds: Thresholds) ->
     positions = book.positions(market, place, market.mark_for(book.side, place), volatility)
     figures = compute_figures(positions, market.tiers, RULES, thresholds)
     return volatility, doubt_figures(figures, market.is_doubted[place], Reason.SUSPECT_MARK)
+
+
+def _touch(held: Sequence[Held], figures: Figures, as_of: datetime) -> Figures:
+    """Unknown where a sweep had found by then that the mark reached liquidation of the position as it stood."""
+    touches = touches_as_of([one.position_id for one in held], as_of)
+    touched = np.array([touches.get(one.position_id) == one.state.version for one in held], dtype=np.bool_)
+    state, reason = touch_states(figures.state, figures.reason, touched)
+    return replace(figures, state=state, reason=reason)

@@ -10,25 +10,32 @@ from django.db import connection
 
 # As far as the clock of a feed may be ahead of ours.
 FUTURE_TOLERANCE = timedelta(seconds=5)
-# Two probes an instrument, each walking its key backwards from the moment.
+# Two probes an instrument, each walking its key backwards from the moment. What sources disagreed on is told by the
+# tick that came last: one that is behind the newest mark can begin a dispute too, or end it.
 AS_OF = """
-SELECT wanted.instrument_id, newest.*, EXISTS (SELECT FROM margin_markdoubt d
+SELECT wanted.instrument_id, newest.*, last.disputed_low, last.disputed_high, EXISTS (SELECT FROM margin_markdoubt d
     WHERE d.instrument_id = wanted.instrument_id AND d.since_at <= %(as_of)s
         AND coalesce(d.until_at, 'infinity') > %(as_of)s)
 FROM unnest(%(instruments)s::bigint[]) AS wanted (instrument_id)
 CROSS JOIN LATERAL (
-    (SELECT price, sequence, source_at, received_at, false AS is_candle, source, disputed_low, disputed_high
+    (SELECT price, sequence, source_at, received_at, false AS is_candle, source
      FROM margin_marktick t
      WHERE t.instrument_id = wanted.instrument_id AND source_at <= %(latest)s AND received_at <= %(as_of)s
      ORDER BY source_at DESC, sequence DESC, source DESC LIMIT 1)
     UNION ALL
-    (SELECT close_price, sequence, closed_at, received_at, true, source, NULL, NULL
+    (SELECT close_price, sequence, closed_at, received_at, true, source
      FROM margin_markcandle c
      WHERE c.instrument_id = wanted.instrument_id AND minute_at <= %(latest)s AND closed_at <= %(latest)s
          AND received_at <= %(as_of)s
      ORDER BY minute_at DESC, closed_at DESC, sequence DESC, source DESC LIMIT 1)
     ORDER BY source_at DESC, sequence DESC, is_candle LIMIT 1
 ) newest
+LEFT JOIN LATERAL (
+    SELECT disputed_low, disputed_high FROM margin_marktick t
+    WHERE t.instrument_id = wanted.instrument_id AND source_at <= newest.source_at
+        AND source_at >= newest.source_at - interval '30 seconds' AND received_at <= %(as_of)s
+    ORDER BY received_at DESC, source_at DESC, sequence DESC, source DESC LIMIT 1
+) last ON NOT newest.is_candle
 """
 AT = """
 SELECT wanted.instrument_id, wanted.at, newest.*, false

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from margin.engine.states import DEFAULT_THRESHOLDS
+from margin.selectors.dollars import IN_DOLLARS
 from margin.selectors.rows import PositionRow, build_row, build_rows
 from margin.selectors.tables import Tables, fetch_rows, tables_as_of
 from portfolios.selectors.annotations import HAS_TAG
@@ -45,6 +46,15 @@ FARTHEST = 1e9
 DISTANCE = f"""
     least(coalesce(r.distance_sigmas, r.distance_ratio * {SIGMAS_OF_RATIO!r}::float8, {FARTHEST}), {FARTHEST})::float8
 """
+IS_CLOSER = "(r.distance_ratio < %(distance)s OR coalesce(r.state, 5) >= 4)"
+HAS_MARGIN = f"coalesce(p.isolated_wallet::float8 * {IN_DOLLARS} >= %(margin)s, true)"
+MENTIONS = """position(%(text)s IN lower(concat_ws(' ',
+    c.name, f.name, a.label, i.symbol, i.venue, p.side, p.external_id))) > 0"""
+STOPS = {
+    "missing": "p.stop_price IS NULL",
+    "behind": """(p.side = 'long' AND p.stop_price::float8 <= r.liquidation_price
+        OR p.side = 'short' AND p.stop_price::float8 >= r.liquidation_price)""",
+}
 
 
 class PositionNotFound(Exception):
@@ -62,6 +72,14 @@ class PositionFilter:
     base_asset: str = ""
     tag: str = ""
     state_ranks: tuple[int, ...] = field(default=())
+    # Any of these states, beside the one above.
+    states: tuple[str, ...] = ()
+    side: str = ""
+    stops: tuple[str, ...] = ()
+    # What is not known is not known to be farther or smaller: it is never left out by these two.
+    distance_below: float | None = None
+    margin_from_dollars: float | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +91,30 @@ class PositionPage:
 def conditions_of(chosen: PositionFilter) -> tuple[list[str], dict[str, Any]]:
     conditions = ["p.closed_at IS NULL"]
     parameters: dict[str, Any] = {}
-    for column, value in (
-        ("c.public_id", chosen.client_id),
-        ("f.public_id", chosen.portfolio_id),
-        ("i.venue", chosen.venue),
-        ("i.base_asset", chosen.base_asset),
+    for condition, key, value in (
+        ("c.public_id = %(client)s", "client", chosen.client_id),
+        ("f.public_id = %(portfolio)s", "portfolio", chosen.portfolio_id),
+        ("i.venue = %(venue)s", "venue", chosen.venue),
+        ("i.base_asset = %(asset)s", "asset", chosen.base_asset),
+        ("p.side = %(side)s", "side", chosen.side),
+        (HAS_TAG, "tag", chosen.tag),
+        (f"{RANK} = ANY(%(ranks)s)", "ranks", list(chosen.state_ranks)),
+        (IS_CLOSER, "distance", chosen.distance_below),
+        (HAS_MARGIN, "margin", chosen.margin_from_dollars),
+        (MENTIONS, "text", chosen.text.casefold()),
     ):
-        if value:
-            key = column.replace(".", "_")
-            conditions.append(f"{column} = %({key})s")
+        if value not in (None, "", []):
+            conditions.append(condition)
             parameters[key] = value
-    if chosen.tag:
-        conditions.append(HAS_TAG)
-        parameters["tag"] = chosen.tag
-    ranks = (STATE_RANKS[chosen.state],) if chosen.state else chosen.state_ranks
-    if ranks:
-        conditions.append(f"{RANK} = ANY(%(ranks)s)")
-        parameters["ranks"] = list(ranks)
-    if chosen.state in WITH_FIGURES:
-        conditions.append(WITH_FIGURES[chosen.state])
+    states = [_in_state(word) for word in (chosen.state, *chosen.states) if word]
+    either = (states, [STOPS[word] for word in chosen.stops])
+    conditions += [f"({' OR '.join(choices)})" for choices in either if choices]
     return conditions, parameters
+
+
+def _in_state(word: str) -> str:
+    ranked = f"{RANK} = {STATE_RANKS[word]}"
+    return f"({ranked} AND {WITH_FIGURES[word]})" if word in WITH_FIGURES else ranked
 
 
 def list_positions(
@@ -140,7 +162,9 @@ def parse_cursor(cursor: str) -> tuple[int, float, UUID] | None:
 def get_position(public_id: UUID, *, as_of: datetime | None = None) -> PositionRow:
     """One position, open or closed; one that nothing was recorded of by then was not there."""
     tables = tables_as_of(as_of, position_id=public_id, only_open=False)
-    raw = tables.fetch(f"SELECT {COLUMNS} FROM {{positions}} WHERE p.public_id = %(id)s", {"id": public_id})
+    raw = tables.fetch_by_key(
+        f"SELECT {COLUMNS} FROM {{positions}} WHERE p.public_id = %(id)s", {"id": public_id}
+    )
     if not raw:
         raise PositionNotFound
     return build_row(raw[0], as_of=as_of)
@@ -176,4 +200,4 @@ def _fetch_in_chunks(statement: str, chunk: int, as_of: datetime | None) -> Iter
         keys = [row["id"] for row in found]
         if keys:
             last = keys[-1]
-            yield tables_as_of(as_of, keys=keys).fetch(statement, {"keys": keys})
+            yield tables_as_of(as_of, keys=keys).fetch_by_key(statement, {"keys": keys})

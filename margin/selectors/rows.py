@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
 from math import isfinite, isnan, nan
 from typing import Any
@@ -13,6 +13,7 @@ from django.conf import settings
 
 from margin.engine.reasons import describe_reason
 from margin.engine.rules import (
+    Rounding,
     UnknownRule,
     VenueRule,
     displayed_liquidation_price,
@@ -31,6 +32,8 @@ MONEY_STEP, COIN_STEP = Decimal("0.01"), Decimal("0.00000001")
 WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 # Digits of a price of which the tick would leave less.
 SIGNIFICANT = 5
+# Venues that print what they computed, digit for digit.
+UNROUNDED = frozenset({Rounding.NONE, Rounding.TICK_NEARER_MARK})
 NOT_COMPUTED = "Not computed yet"
 CHANGED = "Changed since it was last computed"
 LEVELS_CHANGED = "The firm's levels changed since it was last computed"
@@ -117,6 +120,15 @@ class PositionRow:
         return f"{self.symbol} {self.side}"
 
     @property
+    def liquidation_shown(self) -> Decimal | None:
+        """Without the noise of a float, towards the mark, where the venue itself does not round."""
+        rule, value = venue_rule(self.venue, self.kind), self.liquidation_price
+        if value is None or rule is None or rule.rounding not in UNROUNDED:
+            return value
+        rounding = ROUND_CEILING if self.side == "long" else ROUND_FLOOR
+        return trim(value.quantize(_price_step(value, self.tick_size), rounding=rounding, context=WIDE))
+
+    @property
     def is_never_liquidated(self) -> bool:
         """There is no price at which it would be: known, not missing."""
         return (self.liquidation_reason or "").startswith("never")
@@ -134,10 +146,14 @@ def price(value: float | None, tick_size: Decimal) -> Decimal | None:
     """A float of the engine as a price: two decimals beyond the tick, for it is no quotation, more of a tiny one."""
     if value is None or not isfinite(value):
         return None
-    exact, least = Decimal(value), _tick_decimals(tick_size) + 2
-    # No digits of what is nothing but the noise of a float.
-    decimals = min(price_decimals(exact, least), least + 4)
-    return exact.quantize(Decimal(1).scaleb(-decimals), context=WIDE)
+    exact = Decimal(value)
+    return exact.quantize(_price_step(exact, tick_size), context=WIDE)
+
+
+def _price_step(exact: Decimal, tick_size: Decimal) -> Decimal:
+    """No digits of what is nothing but the noise of a float."""
+    least = _tick_decimals(tick_size) + 2
+    return Decimal(1).scaleb(-min(price_decimals(exact, least), least + 4))
 
 
 def price_move(value: float | None, tick_size: Decimal) -> Decimal | None:

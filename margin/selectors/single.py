@@ -52,7 +52,7 @@ def pack_single(row: PositionRow, *, as_of: datetime | None = None) -> Single | 
     )
     since, recorded_at = found.order_by(*NEWEST_FIRST).values_list("effective_from", "recorded_at")[0]
     return Single(
-        positions=_pack(row, rule),
+        positions=pack_row(row, rule),
         tiers=pack_ladders([ladder]),
         rule=rule,
         ladder=ladder,
@@ -62,7 +62,8 @@ def pack_single(row: PositionRow, *, as_of: datetime | None = None) -> Single | 
     )
 
 
-def _pack(row: PositionRow, rule: VenueRule) -> Positions:
+def pack_row(row: PositionRow, rule: VenueRule | None) -> Positions:
+    """The position alone, under its rule and its tiers, or under none: then only value and profit are known."""
     return pack_positions(
         side=[LONG if row.side == "long" else SHORT],
         kind=[KINDS[row.kind]],
@@ -71,8 +72,8 @@ def _pack(row: PositionRow, rule: VenueRule) -> Positions:
         entry_price=[float(row.entry_price)],
         wallet=[float(row.isolated_wallet)],
         mark_price=[NAN if row.mark_price is None else float(row.mark_price)],
-        fee_rate=[float(rule.default_fee_rate)],
-        rule=[0],
-        ladder=[0],
+        fee_rate=[0.0 if rule is None else float(rule.default_fee_rate)],
+        rule=[-1 if rule is None else 0],
+        ladder=[-1 if rule is None else 0],
         leverage=[NAN if row.leverage is None else float(row.leverage)],
     )

@@ -44,6 +44,13 @@ CLIENTS_THEN = f"""(
     SELECT k.firm_id, k.id, k.public_id, {_former("k", "client", "name")}, {_former("k", "client", "reference")}
     FROM advisors_client k WHERE k.created_at <= %(as_of)s
 )"""
+# Row-level security makes the planner expect one row of each table, and it would look ten thousand positions up one by
+# one, in five tables each. For the whole book: joins in the order written, by hash; for one position: by its keys.
+PLAN_BOOK = "SELECT set_config('join_collapse_limit', '1', true), set_config('enable_nestloop', 'off', true)"
+PLAN_ONE = "SELECT set_config('join_collapse_limit', '1', true)"
+PLAN_AS_EVER = (
+    "SELECT set_config('join_collapse_limit', '8', true), set_config('enable_nestloop', 'on', true)"
+)
 # What of a fold the statements read, as they name it, with its type.
 FOLDED = {
     "quantity": "numeric",
@@ -106,13 +113,29 @@ class Tables:
     parameters: dict[str, Any]
 
     def fetch(self, statement: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Rows of a statement that names its sources in braces."""
+        """Rows of a statement over many positions, which names its sources in braces."""
+        return self._fetch(PLAN_BOOK, statement, parameters)
+
+    def fetch_by_key(self, statement: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of a statement that finds a few positions by their keys."""
+        return self._fetch(PLAN_ONE, statement, parameters)
+
+    def _fetch(self, plan: str, statement: str, parameters: dict[str, Any] | None) -> list[dict[str, Any]]:
         for name, source in self.sources.items():
             statement = statement.replace(f"{{{name}}}", source)
-        return fetch_rows(statement, {**self.parameters, **(parameters or {})})
+        values = {**self.parameters, **(parameters or {})}
+        if self.sources is not PRESENT:
+            # What stands for the tables as of a moment says itself how its rows are found.
+            return fetch_rows(statement, values)
+        fetch_rows(plan, {})
+        try:
+            return fetch_rows(statement, values)
+        finally:
+            fetch_rows(PLAN_AS_EVER, {})
 
 
-NOW = Tables({"risks": RISKS_NOW, "positions": POSITIONS_NOW, "clients": "advisors_client"}, {"as_of": None})
+PRESENT = {"risks": RISKS_NOW, "positions": POSITIONS_NOW, "clients": "advisors_client"}
+NOW = Tables(PRESENT, {"as_of": None})
 THEN = {"risks": RISKS_THEN, "positions": POSITIONS_THEN, "clients": CLIENTS_THEN}
 
 

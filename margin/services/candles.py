@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from advisors.jobs import ring_on_commit
 from margin.services.history import EARLIEST
-from margin.services.marks import DECIMALS, LARGEST_PRICE
+from margin.services.mark_checks import DECIMALS, LARGEST_PRICE
 from margin.services.volatility import record_hours
 
 HOUR = timedelta(hours=1)

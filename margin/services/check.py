@@ -15,7 +15,7 @@ from config.db.arrays import open_array_cursor
 from margin.engine.figures import compute_figures
 from margin.engine.reasons import Reason
 from margin.engine.rules import RULES
-from margin.engine.states import DEFAULT_THRESHOLDS, UNKNOWN, Thresholds
+from margin.engine.states import DEFAULT_THRESHOLDS, LIQUIDATABLE, UNKNOWN, Thresholds
 from margin.engine.types import Positions
 from margin.selectors.book import COLUMNS as POSITION_COLUMNS
 from margin.selectors.book import Book, UnreadableRows, fetch_arrays
@@ -32,6 +32,23 @@ FIGURES = [
     name for name, kind in RISK_COLUMNS if kind == "float8" and name not in {"mark_price", "daily_volatility"}
 ]
 CODES = ["state", "reason", "liquidation_reason"]
+# Where sources disagreed, as the tick that came last tells, the price that is worse for the position.
+WORSE_OF_DISPUTED = """
+CASE WHEN t.price IS NOT NULL THEN
+    coalesce(CASE p.side WHEN 'long' THEN o.disputed_low ELSE o.disputed_high END, t.price) END
+"""
+DOUBTED = """
+EXISTS (SELECT FROM margin_markdoubt d WHERE d.instrument_id = p.instrument_id AND d.since_at <= r.computed_at
+    AND coalesce(d.until_at, 'infinity') > r.computed_at)
+"""
+TOUCHED = f"""
+EXISTS (SELECT FROM margin_statechange s WHERE s.position_id = p.id AND s.position_version = r.position_version
+    AND s.state = {LIQUIDATABLE} AND s.at <= r.computed_at)
+"""  # put together from constants of the module
+LOGGED = """
+SELECT {} FROM margin_statechange s WHERE s.position_id = p.id AND s.at <= r.computed_at
+ORDER BY at DESC, id DESC LIMIT 1
+"""
 # What is compared, and what the comparison needs to know: there, how long ago the position changed, the tick's price.
 CHECKED = (
     *POSITION_COLUMNS,
@@ -40,7 +57,11 @@ CHECKED = (
     ("row_version", ">i4", "coalesce(r.position_version, 0)"),
     ("priced", ">i2", "(r.mark_sequence IS NOT NULL)::int::int2"),
     ("mark_price", ">f8", f"coalesce(r.mark_price, {NAN})"),
-    ("tick_price", ">f8", f"coalesce(t.price, {NAN})"),
+    ("tick_price", ">f8", f"coalesce({WORSE_OF_DISPUTED}, {NAN})"),
+    ("doubted", ">i2", f"({DOUBTED})::int::int2"),
+    ("touched", ">i2", f"({TOUCHED})::int::int2"),
+    ("logged_state", ">i2", f"coalesce(({LOGGED.format('state')}), -1::int2)"),
+    ("logged_version", ">i4", f"coalesce(({LOGGED.format('position_version')}), 0)"),
     ("daily_volatility", ">f8", f"coalesce(r.daily_volatility, {NAN})"),
     ("known_volatility", ">f8", f"coalesce(v.daily_volatility, {NAN})"),
     ("levels", ">i8", "(SELECT count(*) FROM margin_risklevels l WHERE l.recorded_at <= r.computed_at)"),
@@ -69,6 +90,10 @@ LEFT JOIN margin_markprice m ON m.instrument_id = p.instrument_id
 LEFT JOIN LATERAL {LAST_EVENT} e ON true
 LEFT JOIN LATERAL (SELECT price::float8, received_at FROM margin_marktick
     WHERE instrument_id = p.instrument_id AND source_at = r.priced_at AND sequence = r.mark_sequence LIMIT 1) t ON true
+LEFT JOIN LATERAL (SELECT disputed_low::float8, disputed_high::float8 FROM margin_marktick
+    WHERE instrument_id = p.instrument_id AND received_at <= r.computed_at AND source_at <= r.priced_at
+        AND source_at >= r.priced_at - interval '30 seconds'
+    ORDER BY received_at DESC, source_at DESC, sequence DESC, source DESC LIMIT 1) o ON true
 {KNOWN_VOLATILITY.format(instrument="p.instrument_id", at="r.computed_at")}
 WHERE p.closed_at IS NULL AND NOT {HELD}
 """  # noqa: S608  # put together from constants of the module
@@ -154,8 +179,16 @@ def _check_firm(firm_id: int, market: Market, limits: Limits, report: CheckRepor
     report.add(
         "knows what came after its moment", firm_id, position[is_current & (found["ahead_seconds"] > 0)]
     )
+    report.add("state is not in the log", firm_id, position[there & ~_is_logged(found)])
     for name, same in _compare(found, market, [DEFAULT_THRESHOLDS, *list_thresholds()]).items():
         report.add(f"{name} differs", firm_id, position[is_current & ~same])
+
+
+def _is_logged(found: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """The log ends with the state of the row, and where that is liquidatable with its version."""
+    state = found["state"]
+    same_version = (state != LIQUIDATABLE) | (found["logged_version"] == found["row_version"])
+    return np.asarray((found["logged_state"] == state) & same_version)
 
 
 def _compare(
@@ -167,6 +200,7 @@ def _compare(
     place = market.find(book.instrument_id)
     positions = book.positions(market, place, found["tick_price"], found["known_volatility"])
     expected = _expect(positions, market, levels, found["levels"])
+    _doubt(expected, found)
     same = {
         "client_id": found["row_client_id"] == book.client_id,
         "mark_price": _is_same(found["mark_price"], found["tick_price"]),
@@ -188,6 +222,16 @@ def _expect(
             graded = np.ma.getdata(column)
             columns[name] = np.where(in_force == place, graded, columns.get(name, graded))
     return columns
+
+
+def _doubt(expected: dict[str, NDArray[Any]], found: dict[str, NDArray[Any]]) -> None:
+    """Unknown where a source told of a jump nobody believed, or where the log knows that liquidation was reached."""
+    doubted = found["doubted"] == 1
+    reached = (found["touched"] == 1) & ((expected["state"] != LIQUIDATABLE) | doubted)
+    for unsure, reason in ((reached, Reason.TOUCHED), (doubted, Reason.SUSPECT_MARK)):
+        is_lost = unsure & (expected["state"] != UNKNOWN)
+        expected["state"] = np.where(is_lost, UNKNOWN, expected["state"])
+        expected["reason"] = np.where(is_lost, reason, expected["reason"])
 
 
 def _is_same(stored: NDArray[Any], computed: NDArray[Any]) -> NDArray[np.bool_]:

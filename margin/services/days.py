@@ -20,8 +20,9 @@ from portfolios.services.ledger import FOLDED
 
 log = structlog.get_logger(__name__)
 
-# What was recorded before a day's end is committed by then, so that nobody who seals needs to wait for it.
-SETTLED = timedelta(seconds=5)
+# What was recorded before a day's end is committed by then, and what a sweep that began before it found, so that
+# nobody who seals needs to wait for it: a sweep may take twenty seconds.
+SETTLED = timedelta(seconds=30)
 # A year of downtime is made up over several runs, each within the time a task may take.
 DAYS_PER_RUN = 30
 STANDING = """

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from advisors.jobs import ring_on_commit
 from margin.selectors.past_marks import marks_at
-from margin.services.marks import DECIMALS, FUTURE_TOLERANCE, LARGEST_PRICE, Problem, Refusal
+from margin.services.mark_checks import DECIMALS, FUTURE_TOLERANCE, LARGEST_PRICE, Problem, Refusal
 from portfolios.fold import SAME_PAYMENT
 
 log = structlog.get_logger(__name__)

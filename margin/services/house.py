@@ -7,13 +7,20 @@ from django.db import connection
 from advisors.jobs import firm_scope, list_firm_ids
 from margin.services.days import seal_due_days
 from margin.services.history import ensure_partitions, thin_marks
+from margin.services.mark_refusals import forget_old_refusals
 from portfolios.services import forget_old_previews
 
 
 def keep_house() -> int:
     """Partitions first, without which no mark of a new month is taken in. The number of things done."""
     now = _now()
-    return ensure_partitions(now) + seal_due_days(now) + thin_marks(now) + _forget_previews(now)
+    return (
+        ensure_partitions(now)
+        + seal_due_days(now)
+        + thin_marks(now)
+        + _forget_previews(now)
+        + forget_old_refusals(now)
+    )
 
 
 def _now() -> datetime:

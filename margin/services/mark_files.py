@@ -1,92 +1,39 @@
 """Marks from a CSV file: every error by line and column, and all of the file or nothing."""
 
-import csv
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
 
-from margin.services.marks import MarkIn, MarksTaken, ingest_marks
+from margin.services.csv_rows import (
+    FileRefused,
+    read_number,
+    read_rows,
+    read_time,
+    read_whole_number,
+    read_word,
+)
+from margin.services.mark_checks import MarkIn
+from margin.services.marks import MarksTaken, ingest_marks
 
 COLUMNS = tuple(column.name for column in fields(MarkIn))
-PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?", re.ASCII)
-WHOLE_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
-ERRORS_SHOWN = 100
-
-
-class MarkFileRefused(Exception):
-    """The file holds errors, each as (line, column, what is wrong); nothing was taken in."""
-
-    def __init__(self, errors: list[tuple[int, str, str]]) -> None:
-        super().__init__(f"{len(errors)} errors, nothing was taken in")
-        self.errors = errors
 
 
 def ingest_mark_file(lines: Iterable[str]) -> MarksTaken:
-    """Take in a file with the columns of MarkIn, in any order."""
-    reader = csv.DictReader(lines, strict=True)
-    errors: list[tuple[int, str, str]] = []
-    ticks, places = [], []
-    try:
-        _check_header(reader.fieldnames or ())
-        for record in reader:
-            found = _read_record(record, reader.line_num, errors)
-            if found is not None:
-                ticks.append(found)
-                places.append(reader.line_num)
-    except csv.Error as error:
-        errors.append((reader.reader.line_num, "-", str(error)))
-    if errors:
-        raise MarkFileRefused(errors)
+    """Take in a file with the columns of MarkIn, in any order; a jump at its end that nothing confirms is an error."""
+    ticks, places = read_rows(lines, COLUMNS, _read_value, MarkIn)
     with transaction.atomic():
         taken = ingest_marks(ticks)
-        if taken.refused:
-            raise MarkFileRefused(
-                [(places[refusal.index], refusal.column, refusal.reason) for refusal in taken.refused]
-            )
+        wrong = sorted([*taken.refused, *taken.suspects], key=lambda refusal: refusal.index)
+        if wrong:
+            raise FileRefused([(places[each.index], each.column, each.reason) for each in wrong])
     return taken
-
-
-def _check_header(names: Iterable[str]) -> None:
-    given = list(names)
-    wrong = [(1, name, "unknown column") for name in given if name not in COLUMNS]
-    wrong += [(1, name, "column is missing") for name in COLUMNS if name not in given]
-    wrong += [(1, name, "column appears twice") for name in COLUMNS if given.count(name) > 1]
-    if wrong:
-        raise MarkFileRefused(wrong)
-
-
-def _read_record(record: Mapping[Any, Any], line: int, errors: list[tuple[int, str, str]]) -> MarkIn | None:
-    if None in record or None in record.values():
-        errors.append((line, "-", "more or fewer values than columns"))
-        return None
-    values: dict[str, Any] = {}
-    for column in COLUMNS:
-        try:
-            values[column] = _read_value(column, record[column].strip())
-        except ValueError as error:
-            errors.append((line, column, str(error)))
-    return MarkIn(**values) if len(values) == len(COLUMNS) else None
 
 
 def _read_value(column: str, text: str) -> Any:
     if column == "sequence":
-        if not WHOLE_NUMBER.fullmatch(text):
-            raise ValueError(f"{text[:40]!r} is no whole number")
-        return int(text)
+        return read_whole_number(text)
     if column.endswith("price"):
-        if not PLAIN_NUMBER.fullmatch(text):
-            raise ValueError(f"{text[:40]!r} is no plain decimal number")
-        return Decimal(text)
-    if column == "source_at":
-        try:
-            return datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError(f"{text[:40]!r} is no time as 2026-01-31T12:00:00Z") from None
-    if not text:
-        raise ValueError("is empty")
-    return text
+        return read_number(text)
+    return read_time(text) if column == "source_at" else read_word(text)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -20,19 +21,25 @@ from margin.selectors.book import Book, read_book
 from margin.selectors.market import Market, read_market, renew_market
 from margin.services import quarantine
 from margin.services.risk import PLAN, compute_rows, quarantined_rows, replace_rows, write_rows
+from margin.services.state_log import Standing, follow_states, remember
 
 log = structlog.get_logger(__name__)
 
-# Two connections keep the database busy while Python computes; for a few firms a second log-in costs more than it wins.
-CONNECTIONS, FIRMS_PER_CONNECTION = 2, 10
+# Three keep two cores of the database busy while Python computes; for a few firms a log-in costs more than it wins.
+CONNECTIONS, FIRMS_PER_CONNECTION = 3, 10
 # Held shared by whoever records in a firm, from before the clock is read until it is committed.
 LEDGER = "7307, (app_firm() % 2147483647)::int"
 NOBODY_RECORDS = f"SELECT pg_advisory_xact_lock({LEDGER})"
 # A firm that is busy for longer, as with a large import, has its turn at the next sweep: it delays nobody else.
 PATIENCE = "set_config('lock_timeout', '200ms', true)"
-# In one round trip: wait for who is recording; where the ledger stands, and whether anything ever failed.
+# A plan over many months of marks looks dear to the planner, and compiling it takes longer than all of its work.
+NO_COMPILING = "set_config('jit', 'off', true)"
+# In one round trip: wait for who is recording; how far the firm was swept, where its ledger stands, and whether
+# anything ever failed.
 OPENING = f"""
-{PLAN}, {PATIENCE}, pg_advisory_lock({LEDGER}), pg_advisory_unlock({LEDGER}),
+{PLAN}, {PATIENCE}, {NO_COMPILING}, pg_advisory_lock({LEDGER}), pg_advisory_unlock({LEDGER}),
+    (SELECT swept_to FROM advisors_firmrun WHERE firm_id = app_firm()),
+    (SELECT attempts FROM advisors_firmrun WHERE firm_id = app_firm()),
     (SELECT seq FROM portfolios_ledgerhead), EXISTS (SELECT FROM margin_quarantine)
 """  # noqa: S608  # put together from constants of the module
 # Where each firm's ledger stood when its rows were last found to be those of its open positions. Positions open
@@ -52,8 +59,9 @@ def recompute_all() -> int:
     runs = list(FirmRun.objects.order_by("attempts", "firm_id").values_list("firm_id", "attempts"))
     calm = [firm_id for firm_id, attempts in runs if attempts == 0]
     rows = 0
-    for start in range(0, len(calm), settings.SWEEP_FIRMS_PER_BATCH):
-        rows += _run_firms(calm[start : start + settings.SWEEP_FIRMS_PER_BATCH], market)
+    with _helpers(min(CONNECTIONS, len(calm) // FIRMS_PER_CONNECTION) - 1) as helpers:
+        for start in range(0, len(calm), settings.SWEEP_FIRMS_PER_BATCH):
+            rows += _run_firms(calm[start : start + settings.SWEEP_FIRMS_PER_BATCH], market, helpers)
     for firm_id, attempts in runs:
         if 0 < attempts < SINGLY_FROM:
             rows += _run_firms([firm_id], market)
@@ -65,10 +73,11 @@ def recompute_all() -> int:
 def recompute_firm(firm_id: int, market: Market) -> int:
     """Every open position of one firm in one transaction; quarantined ones are unknown, closed ones have no row."""
     overtaken: list[int] = []
+    swept_to = market.at
     with firm_scope(firm_id):
         cursor = open_array_cursor(connection.connection)
         cursor.execute(OPENING)
-        *_, seq, any_failed = cursor.fetchone()  # type: ignore[misc]
+        *_, former_swept_to, attempts, seq, any_failed = cursor.fetchone()  # type: ignore[misc]
         entries = quarantine.read_entries(cursor) if any_failed else []
         held = [entry for entry in entries if entry.is_held]
         overtaken = [entry.position_id for entry in entries if not entry.is_held]
@@ -76,41 +85,51 @@ def recompute_firm(firm_id: int, market: Market) -> int:
         rows = compute_rows(book, market)
         if held:
             rows += quarantined_rows([(entry.position_id, entry.client_id, entry.version) for entry in held])
+        rows = follow_states(cursor, rows, book, market, Standing(firm_id, former_swept_to, attempts or 0))
         is_settled = seq is not None and _settled.get(firm_id) == seq
         replace_rows(cursor, rows, at=market.at, is_settled=is_settled)
     _settled[firm_id] = seq
+    remember(firm_id, rows, swept_to)
     if overtaken:
         with firm_scope(firm_id):
             quarantine.release(overtaken)
     return len(rows)
 
 
-def _run_firms(firm_ids: Sequence[int], market: Market) -> int:
+@contextmanager
+def _helpers(count: int) -> Iterator[list[ThreadPoolExecutor]]:
+    """Threads with a connection each, which they keep from batch to batch: a log-in costs as much as ten firms."""
+    helpers = [ThreadPoolExecutor(1) for _ in range(count)]
+    try:
+        yield helpers
+    finally:
+        for helper in helpers:
+            helper.submit(_hang_up)
+            helper.shutdown()
+
+
+def _hang_up() -> None:
+    # Named in the thread that has it: each sees a connection of its own here.
+    connection.close()
+
+
+def _run_firms(firm_ids: Sequence[int], market: Market, helpers: Sequence[ThreadPoolExecutor] = ()) -> int:
     """Firms whose attempts are counted together, and committed before the work: a killed process leaves its trace."""
     _count_attempt(firm_ids)
     waiting: SimpleQueue[int] = SimpleQueue()
     for firm_id in firm_ids:
         waiting.put(firm_id)
-    helpers = max(0, min(CONNECTIONS, len(firm_ids) // FIRMS_PER_CONNECTION) - 1)
-    with ThreadPoolExecutor(max(1, helpers)) as pool:
-        helping = [pool.submit(_help, waiting, market) for _ in range(helpers)]
-        try:
-            done = _drain(waiting, market)
-        except BaseException:
-            # Whoever helps ends with the firm it is at.
-            list(_take_all(waiting))
-            raise
-        for helper in helping:
-            done |= helper.result()
-    _forget_attempts(done)
-    return sum(done.values())
-
-
-def _help(waiting: "SimpleQueue[int]", market: Market) -> dict[int, int]:
+    helping = [helper.submit(_drain, waiting, market) for helper in helpers]
     try:
-        return _drain(waiting, market)
-    finally:
-        connection.close()
+        done = _drain(waiting, market)
+    except BaseException:
+        # Whoever helps ends with the firm it is at.
+        list(_take_all(waiting))
+        raise
+    for helped in helping:
+        done |= helped.result()
+    _forget_attempts(done, swept_to=market.at)
+    return sum(done.values())
 
 
 def _drain(waiting: "SimpleQueue[int]", market: Market) -> dict[int, int]:
@@ -126,7 +145,7 @@ def _take_all(waiting: "SimpleQueue[int]") -> Iterator[int]:
 
 
 def _contain(work: Callable[[int, Market], int], firm_id: int, market: Market) -> int | None:
-    """None where the work on this firm failed; what is not the firm's fault goes on upwards."""
+    """None where the work on this firm failed or has to wait; what is not the firm's fault goes on upwards."""
     connection.ensure_connection()
     raw = connection.connection
     try:
@@ -137,8 +156,10 @@ def _contain(work: Callable[[int, Market], int], firm_id: int, market: Market) -
         if _is_lost(raw):
             raise
         if _sqlstate(error) == LOCK_NOT_AVAILABLE:
+            # Nobody looked at its marks, so that they are looked at next time.
             log.info("firm_busy", firm_id=firm_id)
-            return 0
+            _forget_attempts([firm_id])
+            return None
         if _is_nobodys_fault(error):
             raise
         log.exception("recompute_failed", firm_id=firm_id, error=type(error).__name__)
@@ -175,7 +196,7 @@ def _run_positions(firm_id: int, market: Market) -> int:
     if failing:
         return len(positions) - failing
     rows = recompute_firm(firm_id, market)
-    _forget_attempts([firm_id])
+    _forget_attempts([firm_id], swept_to=market.at)
     return rows
 
 
@@ -183,8 +204,11 @@ def _recompute_position(firm_id: int, position_id: int, market: Market) -> None:
     with firm_scope(firm_id):
         cursor = open_array_cursor(connection.connection)
         cursor.execute(OPENING)
+        *_, swept_to, _attempts, _seq, _failed = cursor.fetchone()  # type: ignore[misc]
         book, market = _read_together(cursor, market, only=position_id)
-        write_rows(cursor, compute_rows(book, market), at=market.at)
+        # None of what this process remembers is of a firm that failed.
+        rows = follow_states(cursor, compute_rows(book, market), book, market, Standing(firm_id, swept_to, 0))
+        write_rows(cursor, rows, at=market.at)
 
 
 def _read_together(
@@ -230,5 +254,10 @@ def _count_attempt(firm_ids: Sequence[int]) -> None:
     FirmRun.objects.filter(firm_id__in=firm_ids).update(attempts=Least(F("attempts") + 1, MOST_ATTEMPTS))
 
 
-def _forget_attempts(firm_ids: Iterable[int]) -> None:
-    FirmRun.objects.filter(firm_id__in=list(firm_ids)).exclude(attempts=0).update(attempts=0)
+def _forget_attempts(firm_ids: Iterable[int], *, swept_to: datetime | None = None) -> None:
+    """swept_to: the moment up to which all marks were looked at for these firms, where they were."""
+    done = FirmRun.objects.filter(firm_id__in=list(firm_ids))
+    if swept_to is None:
+        done.exclude(attempts=0).update(attempts=0)
+    else:
+        done.update(attempts=0, swept_to=swept_to)

@@ -1,6 +1,7 @@
 """Filters that write numbers as a person reads them: groups, a true minus, units, and a reason where there is none."""
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+import re
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from math import isfinite, isinf
 
 from django import template
@@ -12,6 +13,7 @@ from margin.selectors.rows import STABLE_ASSETS, PositionRow, price_decimals
 register = template.Library()
 Number = Decimal | float | int
 MINUS = "−"
+LONG_DECIMALS = re.compile(r"(\.\d{6})\d{2,}")
 # NUMERIC(38,18) holds more digits than Decimal's own context, and nothing may be lost or refused on the way to a page.
 WIDE = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
@@ -100,6 +102,32 @@ def exact(value: Decimal | None, tick: Decimal | None = None) -> str | SafeStrin
 
 
 @register.filter
+def digits(text: str, tick: Decimal | None = None) -> str | SafeString:
+    """A price that is written out, with the digits that a reader can use: two beyond the tick, those set smaller."""
+    number, _, unit = text.partition(" ")
+    try:
+        value = Decimal(number.replace(",", ""))
+    except InvalidOperation:
+        return text
+    shown = _price_decimals(value, tick)
+    kept = min(_decimals(value), shown + 2)
+    written = _grouped(value, kept)
+    cut = len(written) - kept + shown - (1 if shown == 0 and kept else 0)
+    end = f" {unit}" if unit else ""
+    if kept <= shown:
+        return f"{written}{end}"
+    return format_html(
+        '<span title="{}">{}<span class="rest">{}</span></span>{}', number, written[:cut], written[cut:], end
+    )
+
+
+@register.filter
+def readable(text: str) -> SafeString:
+    """A formula in numbers: of long decimals only six, with all of them beside it."""
+    return format_html('<span title="{}">{}</span>', text, LONG_DECIMALS.sub(r"\1…", text))
+
+
+@register.filter
 def liquidation(row: PositionRow) -> str | SafeString:
     """A liquidation price among many: as `price` writes it, towards the mark, with every digit beside it."""
     if row.liquidation_price is None:
@@ -158,6 +186,14 @@ def age(value: Number | None) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min"
     return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} d"
+
+
+@register.filter
+def hours(value: float) -> str:
+    """A time ahead as a person counts it."""
+    if value < 1:
+        return f"{value * 60:.0f} min"
+    return f"{value:.0f} h" if value < 96 else f"{value / 24:,.0f} d"
 
 
 @register.filter

@@ -1,29 +1,30 @@
 """The home page and the age of what every page shows."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
 
 from advisors.access import page, requires, scope_of_request
 from advisors.moment import moment_of
 from advisors.roles import Permission, Role
 from advisors.selectors import list_late_stages
-from margin.charts import ladder_figure, risk_map_figure
+from advisors.selectors.looks import get_since
+from advisors.services.looks import mark_seen, note_look
+from margin.charts.book import ladder_figure
+from margin.charts.risk_map import risk_map_figure
 from margin.engine.states import describe_states
 from margin.selectors import overview
 from margin.selectors.ladder import get_book_standing
 from margin.selectors.levels import read_levels
-from margin.selectors.positions import (
-    PositionFilter,
-    list_positions,
-)
+from margin.selectors.queue import list_queue, read_news
 from margin.views.parts import answer_figure, is_unchanged, may_edit
 
-HOME_ROWS = 20
-NEED_RANKS = (0, 1, 2, 3, 4)
+HOME, HOME_ROWS = "home", 20
 
 
 @require_GET
@@ -32,28 +33,37 @@ def home(request: HttpRequest) -> HttpResponse:
     scope = scope_of_request(request)
     if scope is not None and scope.role == Role.ADMIN:
         return redirect("advisors:people")
-    return page(request, "margin/home.html", _home_context(request))
+    moment = moment_of(request)
+    since_at = note_look(HOME) if moment is None else None
+    return page(request, "margin/home.html", _home_context(request, since_at))
 
 
 @require_GET
 @requires(Permission.VIEW_RISK)
 def home_live(request: HttpRequest) -> HttpResponse:
+    """A poll is no look: the page stays what it was opened to tell."""
     if is_unchanged(request, overview.get_last_run()):
         return HttpResponse(status=204)
-    return render(request, "margin/_home_live.html", _home_context(request))
+    return render(request, "margin/_home_live.html", _home_context(request, None))
 
 
-def _home_context(request: HttpRequest) -> dict[str, Any]:
+@require_POST
+@requires(Permission.VIEW_RISK)
+def home_seen(request: HttpRequest) -> HttpResponse:
+    mark_seen(HOME)
+    return redirect("margin:home")
+
+
+def _home_context(request: HttpRequest, since_at: datetime | None) -> dict[str, Any]:
     moment = moment_of(request)
+    since_at = since_at or get_since(HOME, as_of=moment) or timezone.now()
     summary = overview.get_summary(as_of=moment)
-    needing = list_positions(PositionFilter(state_ranks=NEED_RANKS), limit=HOME_ROWS, as_of=moment)
     levels = read_levels(as_of=moment).thresholds
     return {
         "summary": summary,
         "run_id": summary.run_id,
-        "rows": needing.rows,
-        "more": bool(needing.next_cursor),
-        "worst": needing.rows[0] if needing.rows else None,
+        "queue": list_queue(levels, limit=HOME_ROWS, since_at=since_at, as_of=moment),
+        "news": read_news(since_at, as_of=moment),
         "levels": levels,
         "meaning": describe_states(levels),
         "limit_seconds": settings.MARK_AGE_LIMIT.total_seconds(),

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import wraps
+from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
 from advisors.access import page, scope_of_request
@@ -13,20 +15,23 @@ from advisors.moment import moment_of
 from advisors.roles import Role
 from margin.charts.figure import Figure
 from margin.selectors import overview
+from margin.selectors.staleness import has_aged_since
 
 PAGE_ROWS = 100
 # Beside a position that is polled; all of them have a page of their own.
 TIMELINE_ROWS = 30
-# While runs are at most this old, a page that shows the newest run is told that nothing changed.
+# While runs are at most this old, a page that shows the newest run may be told that nothing changed.
 UNCHANGED_WITHIN_SECONDS = 30
+VERSION_BYTES = 12
 
 
 def is_unchanged(request: HttpRequest, run: overview.LastRun) -> bool:
-    """Whether a page of now already shows the newest run; the past does not change with runs."""
-    if moment_of(request) is not None:
+    """Whether a page of now already shows the newest run, and nothing on it can have become stale since."""
+    if moment_of(request) is not None or run.finished_at is None or run.age_seconds is None:
         return False
-    fresh = run.age_seconds is not None and run.age_seconds < UNCHANGED_WITHIN_SECONDS
-    return fresh and request.GET.get("v") == run.run_id
+    if run.age_seconds >= UNCHANGED_WITHIN_SECONDS or request.GET.get("v") != run.run_id:
+        return False
+    return not has_aged_since(run.finished_at)
 
 
 def may_edit(request: HttpRequest) -> bool:
@@ -63,6 +68,10 @@ def tells_later_from_never(
 
 
 def answer_figure(request: HttpRequest, figure: Figure) -> HttpResponse:
-    if request.GET.get("v") == figure.version:
+    """A figure is unchanged when all of it is: its rows may have become stale without a newer run."""
+    shown = asdict(figure)
+    digest = blake2b(DjangoJSONEncoder().encode(shown).encode(), digest_size=VERSION_BYTES).hexdigest()
+    version = f"{figure.version}-{digest}"
+    if request.GET.get("v") == version:
         return HttpResponse(status=204)
-    return JsonResponse(asdict(figure))
+    return JsonResponse(shown | {"version": version})

@@ -1,4 +1,4 @@
-"""The table of positions and the dashboard of one."""
+"""The dashboard of one position."""
 
 from typing import Any
 from uuid import UUID
@@ -10,71 +10,28 @@ from django.views.decorators.http import require_GET
 from advisors.access import page, requires
 from advisors.moment import moment_of
 from advisors.roles import Permission
-from margin.charts import price_figure, used_figure
+from margin.charts.funding_drain import funding_figure
+from margin.charts.margin_curve import margin_curve_figure
+from margin.charts.odds import odds_figure
+from margin.charts.payoff import payoff_figure
+from margin.charts.price import price_figure
+from margin.charts.used import used_figure
 from margin.engine.states import describe_states
-from margin.forms import PositionFilterForm
 from margin.selectors import overview
+from margin.selectors.curves import Curves, get_curves, loss_to_liquidation
 from margin.selectors.explain import explain_liquidation
 from margin.selectors.funding import get_funding
+from margin.selectors.funding_path import get_funding_path
 from margin.selectors.history import get_history
 from margin.selectors.levels import read_levels
 from margin.selectors.partial import get_partial_ladder
-from margin.selectors.positions import (
-    BadCursor,
-    PositionNotFound,
-    get_position,
-    list_positions,
-)
+from margin.selectors.positions import PositionNotFound, get_position
 from margin.selectors.rows import PositionRow
+from margin.selectors.timeline import get_timeline
 from margin.selectors.volatility import get_volatility
-from margin.views.parts import (
-    PAGE_ROWS,
-    TIMELINE_ROWS,
-    answer_figure,
-    is_unchanged,
-    may_edit,
-    tells_later_from_never,
-)
-from portfolios.selectors import get_annotation, list_events, list_notes
-
-
-@require_GET
-@requires(Permission.VIEW_RISK)
-def positions(request: HttpRequest) -> HttpResponse:
-    return page(request, "margin/positions.html", _positions_context(request))
-
-
-@require_GET
-@requires(Permission.VIEW_RISK)
-def positions_live(request: HttpRequest) -> HttpResponse:
-    if is_unchanged(request, overview.get_last_run()):
-        return HttpResponse(status=204)
-    return render(request, "margin/_positions_live.html", _positions_context(request))
-
-
-def _positions_context(request: HttpRequest) -> dict[str, Any]:
-    moment = moment_of(request)
-    form = PositionFilterForm(request.GET)
-    form.offer_choices(as_of=moment)
-    if not form.is_valid():
-        raise Http404
-    try:
-        cursor = form.cleaned_data["after"]
-        found = list_positions(form.chosen(), limit=PAGE_ROWS, cursor=cursor, as_of=moment)
-    except BadCursor as error:
-        raise Http404 from error
-    levels = read_levels(as_of=moment).thresholds
-    return {
-        "form": form,
-        "filtered": form.is_filtered,
-        "rows": found.rows,
-        "totals": overview.total_rows(found.rows) if found.rows else None,
-        "next_cursor": found.next_cursor,
-        "show_client": True,
-        "run_id": overview.get_last_run().run_id,
-        "levels": levels,
-        "meaning": describe_states(levels),
-    }
+from margin.selectors.warnings import get_warnings
+from margin.views.parts import answer_figure, is_unchanged, may_edit, tells_later_from_never
+from portfolios.selectors import get_annotation, list_notes
 
 
 @require_GET
@@ -99,10 +56,12 @@ def _position_context(request: HttpRequest, public_id: UUID) -> dict[str, Any]:
     return {
         "row": row,
         "run_id": overview.get_last_run().run_id,
+        "warnings": get_warnings(row, as_of=moment),
+        "loss": loss_to_liquidation(row),
         "explain": explain_liquidation(row, as_of=moment),
         "partial": get_partial_ladder(row, as_of=moment),
         "volatility": get_volatility(row.venue, row.symbol, as_of=moment),
-        "events": list_events(row.id, as_of=moment, latest=TIMELINE_ROWS),
+        "timeline": get_timeline(row, as_of=moment),
         "funding": get_funding(row, as_of=moment),
         "annotation": get_annotation(public_id, as_of=moment),
         "notes": list_notes(public_id, as_of=moment),
@@ -132,3 +91,44 @@ def position_history_figure(request: HttpRequest, public_id: UUID) -> HttpRespon
     row, moment = _position_or_404(request, public_id), moment_of(request)
     levels = read_levels(as_of=moment).thresholds
     return answer_figure(request, used_figure(row, get_history(row, as_of=moment), levels))
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def position_payoff_figure(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    row = _position_or_404(request, public_id)
+    return answer_figure(request, payoff_figure(row, _curves_or_404(request, row)))
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def position_curve_figure(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    row = _position_or_404(request, public_id)
+    levels = read_levels(as_of=moment_of(request)).thresholds
+    return answer_figure(request, margin_curve_figure(row, _curves_or_404(request, row), levels))
+
+
+def _curves_or_404(request: HttpRequest, row: PositionRow) -> Curves:
+    curves = get_curves(row, as_of=moment_of(request))
+    if curves is None:
+        raise Http404
+    return curves
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def position_odds_figure(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    figure = odds_figure(_position_or_404(request, public_id))
+    if figure is None:
+        raise Http404
+    return answer_figure(request, figure)
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def position_funding_figure(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    row = _position_or_404(request, public_id)
+    path = get_funding_path(row, as_of=moment_of(request))
+    if path is None:
+        raise Http404
+    return answer_figure(request, funding_figure(row, path))

@@ -7,6 +7,12 @@ from portfolios.selectors.annotations import (
     list_notes,
     list_tags,
 )
+from portfolios.selectors.balances import (
+    BalanceRow,
+    list_balances,
+    list_balances_after,
+    list_settle_assets,
+)
 from portfolios.selectors.book import (
     AccountNotFound,
     AccountRow,
@@ -29,6 +35,7 @@ from portfolios.selectors.imports import (
     list_instruments,
     list_venues,
 )
+from portfolios.selectors.lately import Happening, list_happenings
 from portfolios.selectors.ledger import (
     EventNotFound,
     EventRow,
@@ -53,10 +60,12 @@ __all__ = [
     "AccountNotFound",
     "AccountRow",
     "AnnotationRow",
+    "BalanceRow",
     "BatchNotFound",
     "BatchRow",
     "EventNotFound",
     "EventRow",
+    "Happening",
     "HoldingRow",
     "InstrumentRow",
     "LedgerRow",
@@ -78,14 +87,18 @@ __all__ = [
     "get_profile_named",
     "iterate_ledger",
     "list_accounts",
+    "list_balances",
+    "list_balances_after",
     "list_batches",
     "list_events",
     "list_events_after",
+    "list_happenings",
     "list_instruments",
     "list_notes",
     "list_portfolios",
     "list_portfolios_after",
     "list_profiles",
+    "list_settle_assets",
     "list_tags",
     "list_venues",
 ]

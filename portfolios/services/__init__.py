@@ -2,6 +2,7 @@
 
 from portfolios.fold import EventRefused
 from portfolios.services.annotations import AnnotationRefused, annotate_position
+from portfolios.services.balances import BalanceKept, BalanceRefused, record_balance
 from portfolios.services.book import (
     NameTaken,
     UnknownVenue,
@@ -35,6 +36,8 @@ from portfolios.services.undo import Undone, UndoRefused, undo_import
 __all__ = [
     "AccountName",
     "AnnotationRefused",
+    "BalanceKept",
+    "BalanceRefused",
     "Chosen",
     "EventRefused",
     "FileGlance",
@@ -70,6 +73,7 @@ __all__ = [
     "preview_import",
     "read_shipped_instruments",
     "reading_of",
+    "record_balance",
     "retire_profile",
     "save_profile",
     "undo_import",

@@ -1,7 +1,8 @@
 // What every page does: theme buttons, polls that rest in hidden tabs, ages that keep counting, a voice for changes.
 
 const LOST_AFTER_MS = 15_000;
-const OLD_AFTER_MS = 60_000;
+// No younger than a mark may get: what was sure when it came may be so no longer.
+const OLD_AFTER_MS = 40_000;
 
 // ---- theme -----------------------------------------------------------------------------------------------
 const showTheme = () => {
@@ -35,13 +36,21 @@ for (const menu of document.querySelectorAll("details.pop")) {
 }
 
 // ---- polling: a hidden tab asks for nothing and catches up when it is seen again ---------------------------
-let answeredAt = Date.now();
-let seenAt = Date.now();
+const openedAt = Date.now();
+let seenAt = openedAt;
+// Each part for itself: that another part is answered says nothing of this one.
+const answeredAt = new WeakMap();
+const heard = (part) => {
+  if (!answeredAt.has(part)) answeredAt.set(part, Date.now());
+  return answeredAt.get(part);
+};
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden) event.preventDefault();
 });
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.detail.successful) answeredAt = Date.now();
+  if (!event.detail.successful) return;
+  answeredAt.set(event.detail.elt, Date.now());
+  showDoubt();
 });
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
@@ -54,19 +63,58 @@ const scrolled = new Map();
 document.addEventListener("scroll", (event) => {
   if (event.target.id) scrolled.set(event.target.id, event.target.scrollLeft);
 }, true);
-let title = document.querySelector("[data-title]")?.dataset.title;
+let finding = document.querySelector("[data-title]")?.dataset.title;
+let title = document.title;
 document.addEventListener("htmx:afterSettle", () => {
   for (const [id, left] of scrolled) {
     const box = document.getElementById(id);
     if (box && box.scrollLeft !== left) box.scrollLeft = left;
   }
   const now = document.querySelector("[data-title]")?.dataset.title;
-  if (now && now !== title) {
-    title = now;
-    document.title = `${now} · Bulkhead`;
+  if (now && now !== finding) {
+    finding = now;
+    title = `${now} · Bulkhead`;
     document.getElementById("announce").textContent = now;
   }
+  showDoubt();
 });
+
+// ---- doubt: what nobody has confirmed for as long as a mark may be old loses its colour, and says "was" --------
+const parts = (selector) => [...document.querySelectorAll(selector)].map(heard);
+const former = new Map(); // chip -> what it said when it was sure
+const doubt = (chip) => {
+  if (former.has(chip) || chip.matches(".stale, .unknown, .closed")) return;
+  const word = chip.lastChild;
+  former.set(chip, { names: chip.className, word: word.textContent });
+  chip.className = "state stale";
+  const said = word.textContent.trim();
+  word.textContent = `Was ${said === "OK" ? said : said.toLowerCase()}`;
+};
+const believe = (chip) => {
+  const { names, word } = former.get(chip);
+  former.delete(chip);
+  chip.className = names;
+  chip.lastChild.textContent = word;
+};
+const showDoubt = () => {
+  if (document.querySelector("header.top.past")) return;
+  const now = Date.now();
+  const isOld = (since) => now - since > OLD_AFTER_MS;
+  const live = parts("[data-run]");
+  const isLost = parts("[data-poll]").some(isOld);
+  for (const chip of former.keys()) if (!chip.isConnected) former.delete(chip);
+  // A page without a part that asks again is as old as its opening.
+  const rest = live.length ? Math.min(...live) : openedAt;
+  for (const chip of document.querySelectorAll("main :is([data-run], td, .title) .state")) {
+    const part = chip.closest("[data-run]");
+    if (isLost || isOld(part ? heard(part) : rest)) doubt(chip);
+    else if (former.has(chip)) believe(chip);
+  }
+  document.documentElement.classList.toggle("is-lost", isLost);
+  document.documentElement.classList.toggle("is-old", !live.length && isOld(openedAt));
+  const shown = isLost ? `Not up to date · ${title}` : title;
+  if (document.title !== shown) document.title = shown;
+};
 
 // ---- ages: a figure gets older whether or not the server answers --------------------------------------------
 const words = (seconds) => {
@@ -84,10 +132,11 @@ const tick = () => {
     age.textContent = words(seconds);
     if (age.dataset.limit && seconds > Number(age.dataset.limit)) age.closest(".fresh")?.classList.add("is-late");
   }
-  const silent = document.querySelector("[data-poll]") ? now - Math.max(answeredAt, seenAt) : 0;
+  const asked = parts("[data-poll]");
+  const silent = asked.length ? now - Math.max(Math.min(...asked), seenAt) : 0;
   const lost = document.getElementById("lost");
   if (lost) lost.hidden = document.hidden || silent < LOST_AFTER_MS;
-  document.documentElement.classList.toggle("is-lost", !document.hidden && silent > OLD_AFTER_MS);
+  showDoubt();
 };
 setInterval(tick, 1000);
 

@@ -88,6 +88,12 @@ const describe = (plot, fig) => {
   fill();
 };
 
+// A picture that did not come stays as it was, or away, without colours, and says so; its table is under it.
+const tell = (figure, isNew) => {
+  figure.querySelector(".failed").hidden = isNew;
+  figure.classList.toggle("is-old", !isNew);
+};
+
 const load = async (plot) => {
   const figure = plot.closest("figure");
   const url = new URL(plot.dataset.fig, location.href);
@@ -97,26 +103,22 @@ const load = async (plot) => {
     const answer = await fetch(url, { headers: { Accept: "application/json" } });
     const elsewhere = answer.headers.get("HX-Redirect");
     if (elsewhere) location.assign(elsewhere);
-    if (answer.status === 204) return;
     if (!answer.ok) throw new Error(`status ${answer.status}`);
-    const fig = await answer.json();
-    if (fig.version === known?.version) return;
-    describe(plot, fig);
-    await draw(plot, fig);
-    figure.querySelector(".failed").hidden = true;
+    const fig = answer.status === 204 ? known : await answer.json();
+    if (fig.version !== known?.version) {
+      describe(plot, fig);
+      await draw(plot, fig);
+    }
+    tell(figure, true);
   } catch {
-    // The picture stays as it was, or stays away, and says so; its table is under it if it ever came.
-    figure.querySelector(".failed").hidden = false;
+    tell(figure, false);
   }
 };
 const plots = () => [...document.querySelectorAll("[data-fig]")];
 
-let run = document.querySelector("[data-run]")?.dataset.run;
-document.addEventListener("htmx:afterSettle", () => {
-  const now = document.querySelector("[data-run]")?.dataset.run;
-  if (now === run) return;
-  run = now;
-  plots().forEach(load);
+// A part of the page that came anew says that something changed: a newer run, or that figures of this one are old by now.
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.elt.dataset?.run) plots().forEach(load);
 });
 new MutationObserver(() => {
   for (const [plot, { fig }] of drawn) draw(plot, fig);

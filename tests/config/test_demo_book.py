@@ -26,6 +26,7 @@ CONTRACT_LADDERS = {"okx_contracts", "kraken_inverse"}
 NO_DEDUCTION = {"okx_contracts"}
 OKX_TAKER = Decimal("0.0005")
 COINS = {"BTC", "ETH", "BNB", "SOL", "XRP", "DOGE", "ADA", "AVAX"}
+ADVISOR = "ines@northgate.example"
 STATES = (("critical", "0.9", "0.5"), ("danger", "0.8", "1.5"), ("watch", "0.6", "3"))
 
 
@@ -103,19 +104,19 @@ def figures(position: DemoPosition, holding: Holding, mark: Decimal) -> Referenc
     )
 
 
-def state_of(position: DemoPosition, found: ReferenceFigures) -> str:
+def state_of(position: DemoPosition, found: ReferenceFigures, index: int = START_INDEX) -> str:
     used, liquidation = found["margin_ratio"], found["liquidation_price"]
     if used is None or used >= 1:
         return "liquidatable"
-    away = Decimal("Infinity") if liquidation is None else sigmas_to(position, liquidation)
+    away = Decimal("Infinity") if liquidation is None else sigmas_to(position, liquidation, index)
     words = (word for word, most, least in STATES if used > Decimal(most) or away < Decimal(least))
     return next(words, "ok")
 
 
-def sigmas_to(position: DemoPosition, liquidation: Decimal) -> Decimal:
+def sigmas_to(position: DemoPosition, liquidation: Decimal, index: int) -> Decimal:
     side = 1 if position.side == "long" else -1
     sigma = daily_volatility(find_instrument(position.venue, position.symbol).price_symbol)
-    return side * (mark_of(position, START_INDEX) / liquidation).ln() / Decimal(sigma)
+    return side * (mark_of(position, index) / liquidation).ln() / Decimal(sigma)
 
 
 def mark_of(position: DemoPosition, index: int) -> Decimal:
@@ -232,8 +233,28 @@ def test_opening_margin_is_value_over_a_leverage_the_venue_allows(positions: lis
 def test_start_shows_the_planned_mix_of_states(states: dict[str, str]) -> None:
     counted = Counter(states.values())
     assert counted == {**STATES_AT_START, "ok": 300 - sum(STATES_AT_START.values())}
-    assert 0.03 <= (counted["critical"] + counted["danger"]) / 300 <= 0.05
-    assert counted["watch"] / 300 == pytest.approx(0.08)
+    assert 0.1 <= (counted["critical"] + counted["danger"]) / 300 <= 0.15
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 2, 3])
+def test_home_of_the_first_advisor_has_something_of_each_state_for_minutes(
+    book: tuple[DemoFirm, ...], minutes: int
+) -> None:
+    """At speed 60 an hour of the file is a minute; nothing of theirs is liquidated before anybody has looked."""
+    held = [
+        found for client in book[0].clients if client.advisor_email == ADVISOR for found in client.positions
+    ]
+    index = START_INDEX + minutes * TICKS_PER_BAR
+    counted = Counter(
+        state_of(found, figures(found, holdings(found)[-1], mark_of(found, index)), index) for found in held
+    )
+    assert 40 <= len(held) <= 50
+    assert counted["critical"] + counted["liquidatable"] >= 2
+    assert counted["danger"] >= 3
+    assert counted["watch"] >= 3
+    assert counted["ok"] >= 30
+    if not minutes:
+        assert (counted["critical"], counted["danger"], counted["watch"]) == (3, 4, 5)
 
 
 def test_every_firm_has_someone_in_trouble(book: tuple[DemoFirm, ...], states: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 import signal
 from datetime import timedelta
 from threading import Thread
+from zlib import crc32
 
 import pytest
 from django.utils import timezone
@@ -71,6 +72,27 @@ def test_stage_is_late_after_twice_its_interval_and_when_the_clock_moved(sweeper
     settings.SWEEP_INTERVALS_SECONDS = settings.SWEEP_INTERVALS_SECONDS | {"recompute": 10}
     beat("recompute", **ago)
     assert sweeper._is_late(tasks.recompute) is late
+
+
+@pytest.mark.parametrize(("by", "late"), [("worker", False), ("sweeper", True)])
+def test_stage_nobody_else_runs_keeps_its_own_pace(sweeper, settings, by, late):
+    settings.SWEEP_INTERVALS_SECONDS = settings.SWEEP_INTERVALS_SECONDS | {"recompute": 10}
+    beat("recompute", seconds=15)
+    Heartbeat.objects.update(by=by)
+    assert sweeper._is_late(tasks.recompute) is late
+
+
+def test_what_is_rung_while_another_is_at_it_is_run_afterwards(sweeper, committed):
+    bell, key = sweeper.bells["recompute"], crc32(b"recompute") - 2**31
+    with superuser_connection(committed) as other:
+        other.execute("SELECT pg_advisory_lock(7305, %s::int)", [key])
+        sweeper._look(tasks.recompute, rung=True)
+        assert bell.is_set()
+        assert not Heartbeat.objects.filter(stage="recompute").exists()
+    bell.clear()
+    sweeper._look(tasks.recompute, rung=True)
+    assert not bell.is_set()
+    assert Heartbeat.objects.get(stage="recompute").by == "sweeper"
 
 
 def test_stage_that_never_finished_is_late(sweeper):

@@ -12,14 +12,17 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from margin.engine.reasons import Reason
+from margin.models import MarkDoubt
 from margin.selectors.tables import tables_as_of
 from margin.services import load_tiers
 from margin.services.days import seal_day
 from margin.services.risk import COLUMNS
 from portfolios import services
+from portfolios.models import Instrument
 from tests.cast import Cast, CastFirm
 from tests.conftest import signed_in_as
-from tests.margin.past_stage import Recorded, Stage, acting
+from tests.margin.past_stage import LISTED, Recorded, Stage, acting
 
 STATES = 1_000
 FIGURES = [f"r.{name}" for name, _ in COLUMNS if name not in {"id", "client_id"}]
@@ -28,8 +31,9 @@ RISK_AS_OF = (
     "FROM {risks} WHERE p.closed_at IS NULL ORDER BY p.id"
 )
 # Of the columns of a recorded row: the position, its version and the margin it needs.
-ID, VERSION, MAINTENANCE = (
-    2 + [name for name, _ in COLUMNS].index(name) for name in ("id", "position_version", "maintenance_margin")
+ID, VERSION, REASON, MAINTENANCE = (
+    2 + [name for name, _ in COLUMNS].index(name)
+    for name in ("id", "position_version", "reason", "maintenance_margin")
 )
 
 
@@ -56,12 +60,23 @@ def assert_reproduced(stage: Stage, recorded: list[Recorded]) -> None:
 
 
 def record_many(stage: Stage) -> list[Recorded]:
-    """The risk states of sweep after sweep while everything moves."""
+    """The risk states of sweep after sweep while everything moves; at times a mark is doubted for a while."""
     recorded: list[Recorded] = []
+    chance = random.Random(7)
     with stage.moving():
         while len(recorded) < STATES:
+            if chance.random() < 0.5:
+                doubt_or_believe(chance)
             recorded += stage.sweep()
     return recorded
+
+
+def doubt_or_believe(chance: random.Random) -> None:
+    if not MarkDoubt.objects.filter(until_at=None).update(until_at=timezone.now()):
+        instrument = Instrument.objects.get(venue=LISTED[0][0], symbol=LISTED[0][1])
+        MarkDoubt.objects.create(
+            instrument=instrument, source="test", price=chance.randint(1, 9), since_at=timezone.now()
+        )
 
 
 def seal_in_the_middle(stage: Stage, recorded: list[Recorded]) -> None:
@@ -90,6 +105,7 @@ def test_a_thousand_risk_states_are_reproduced_from_what_is_recorded(
 ) -> None:
     recorded = record_many(stage)
     assert len({(row[ID], row[VERSION]) for row in recorded}) > 2 * len(stage.positions)
+    assert {row[REASON] for row in recorded} >= {0, Reason.TOUCHED, Reason.SUSPECT_MARK}
     seal_in_the_middle(stage, recorded)
     assert_reproduced(stage, recorded)
 

@@ -60,7 +60,7 @@ def test_price_figure_draws_every_level_with_two_points():
 
 def test_price_figure_title_is_the_finding():
     assert price_figure(build_row(raw_row()), make_history()).title == (
-        "Liquidation at 45,180.72289157 is 11.4 % below the mark"
+        "Liquidation at 45,180.7 is 11.4 % below the mark"
     )
 
 

@@ -171,13 +171,13 @@ def test_mark_of_the_very_moment_is_the_one(market):
     assert stored()[0].mark_price == 50015
 
 
-def test_without_a_mark_of_the_last_minute_it_waits_and_is_never_guessed(market):
+def test_without_a_mark_young_enough_it_waits_and_is_never_guessed(market):
     ingest_funding([rate(mark=None), rate(mark=None, symbol=SOL)])
-    ingest_marks([mark("50010", AT - 61 * SECOND, 1), mark("50020", AT + SECOND, 2)])
+    ingest_marks([mark("50010", AT - 46 * SECOND, 1), mark("50020", AT + SECOND, 2)])
     assert price_waiting_rates() == 0
     assert [(one.mark_price, one.booking_seq) for one in stored()] == [(None, None)] * 2
     # Told of late, the mark prices it all the same.
-    ingest_marks([mark("50011", AT - 59 * SECOND, 3)])
+    ingest_marks([mark("50011", AT - 44 * SECOND, 3)])
     assert price_waiting_rates() == 1
     assert (stored()[0].mark_price, stored()[0].booking_seq) == (50011, 1)
 

@@ -170,7 +170,7 @@ def test_positions_refuse_a_filter_they_do_not_know(book, query):
     assert browser(book, "advisor").get(f"/positions{query}").status_code == 404
 
 
-@pytest.mark.parametrize("url", ["/", "/positions", "/clients", "client", "portfolio"])
+@pytest.mark.parametrize("url", ["/positions", "/clients", "client", "portfolio"])
 def test_queries_do_not_grow_with_the_rows(book, url):
     ours = book.cast.ours
     url = {

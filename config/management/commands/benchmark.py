@@ -5,13 +5,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from config.benchmarks import engine, odds, past, sweep
+from config.benchmarks import engine, odds, pages, past, sweep
 
 
 class Command(BaseCommand):
     help = (
-        "Run a benchmark: engine or odds, or sweep or past (which need BULKHEAD_PROCESS=bootstrap and a superuser in "
-        "DATABASE_URL)."
+        "Run a benchmark: engine or odds, or sweep, pages or past (which need BULKHEAD_PROCESS=bootstrap and a "
+        "superuser in DATABASE_URL)."
     )
     requires_system_checks: list[str] = []
 
@@ -24,6 +24,10 @@ class Command(BaseCommand):
         for_past = names.add_parser("past", help="a client's page as of two years ago")
         for_past.add_argument("--positions", type=int, default=5000, help="of one firm")
         for_past.add_argument("--years", type=int, default=5, help="of 8-hour funding, three at least")
+        for_pages = names.add_parser("pages", help="every risk page and its parts")
+        for_pages.add_argument("--firms", type=int, default=100)
+        for_pages.add_argument("--positions", type=int, default=10_000, help="of each firm")
+        for_pages.add_argument("--rounds", type=int, default=40, help="how often each page is asked for")
         for_engine = names.add_parser("engine", help="the engine alone")
         for_engine.add_argument("--rows", type=int, default=1_000_000)
         for_engine.add_argument("--sample", type=int, default=2_000, help="positions computed in Decimal too")
@@ -41,6 +45,11 @@ class Command(BaseCommand):
             raise CommandError("this benchmark makes its own database: set BULKHEAD_PROCESS=bootstrap")
         if options["name"] == "past":
             past.run(self.stdout, positions=options["positions"], years=options["years"])
+            return
+        if options["name"] == "pages":
+            pages.run(
+                self.stdout, firms=options["firms"], positions=options["positions"], rounds=options["rounds"]
+            )
             return
         sweep.run(
             self.stdout, firms=options["firms"], positions=options["positions"], sample=options["sample"]

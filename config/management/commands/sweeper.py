@@ -1,4 +1,4 @@
-"""The process that needs no broker: it runs, in-process, every stage that is later than twice its interval."""
+"""The process that needs no broker: it runs, in-process, every stage that nobody else runs in time."""
 
 import signal
 from importlib import import_module
@@ -14,6 +14,7 @@ from django.db import DatabaseError, OperationalError, connection
 from advisors.jobs import SWEEPS, Sweep
 from config.celery import STAGES, app
 from config.db import boot
+from config.metrics import serve_metrics
 
 log = structlog.get_logger(__name__)
 
@@ -21,19 +22,23 @@ SIGNALS = {signal.SIGTERM, signal.SIGINT}
 LOOK_EVERY_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.1
 # Late: never finished, too long ago, or before the server started (a crash empties unlogged tables). A moment in
-# the future is none of a run we may rely on: the clock has moved.
+# the future is none of a run we may rely on: the clock has moved. Twice its interval is left to the worker; a stage
+# that nobody has run but this process keeps its own pace, until somebody else runs it again.
 IS_LATE = """
 SELECT coalesce(max(finished_at) NOT BETWEEN
-    greatest(pg_postmaster_start_time(), clock_timestamp() - make_interval(secs => %s)) AND clock_timestamp(), true)
+    greatest(pg_postmaster_start_time(),
+        clock_timestamp() - make_interval(secs => %s * CASE WHEN max(by) = %s THEN 1 ELSE 2 END))
+    AND clock_timestamp(), true)
 FROM advisors_heartbeat WHERE stage = %s
 """
+NAME = "sweeper"
 
 
 class OwnBell(Celery):
     """What is rung in this process is run in this process; no message leaves it."""
 
     def __init__(self, bells: dict[str, Event]) -> None:
-        super().__init__("sweeper", set_as_current=False)
+        super().__init__(NAME, set_as_current=False)
         self.bells = bells
         self.conf.beat_schedule = app.conf.beat_schedule
         # For every thread: an app that is only current is so for the thread that made it.
@@ -76,8 +81,7 @@ class Sweeper:
             rung = bell.wait(LOOK_EVERY_SECONDS)
             bell.clear()
             try:
-                if not self.stopping.is_set() and (self._is_late(sweep) or rung):
-                    self._run(sweep)
+                self._look(sweep, rung=rung)
                 self._note_database(away=False)
                 pause = FIRST_PAUSE_SECONDS
             except DatabaseError as error:
@@ -87,16 +91,24 @@ class Sweeper:
                 pause = min(2 * pause, LOOK_EVERY_SECONDS)
         connection.close()
 
+    def _look(self, sweep: Sweep, *, rung: bool) -> None:
+        if self.stopping.is_set() or not (rung or self._is_late(sweep)):
+            return
+        if not self._run(sweep) and rung:
+            # Whoever is at it may have begun before what was rung for.
+            self.stopping.wait(LOOK_EVERY_SECONDS)
+            self.bells[sweep.stage].set()
+
     def _is_late(self, sweep: Sweep) -> bool:
-        allowed = 2 * settings.SWEEP_INTERVALS_SECONDS[sweep.stage]
         with connection.cursor() as cursor:
-            cursor.execute(IS_LATE, [allowed, sweep.stage])
+            cursor.execute(IS_LATE, [settings.SWEEP_INTERVALS_SECONDS[sweep.stage], NAME, sweep.stage])
             return bool(cursor.fetchone()[0])
 
-    def _run(self, sweep: Sweep) -> None:
+    def _run(self, sweep: Sweep) -> bool:
+        """False when somebody else is at it."""
         raw = connection.connection
         try:
-            rows = sweep.run(by="sweeper")
+            rows = sweep.run(by=NAME)
         except Exception as error:
             # Django may have made another by now.
             if connection.connection is not raw or raw.closed:
@@ -104,15 +116,16 @@ class Sweeper:
             log.exception("stage_failed", stage=sweep.stage)
             # Whatever it was, it is still there in a second.
             self.stopping.wait(settings.SWEEP_INTERVALS_SECONDS[sweep.stage])
-        else:
-            if rows is not None:
-                log.info("stage_run", stage=sweep.stage, rows=rows)
+            return True
+        if rows is not None:
+            log.info("stage_run", stage=sweep.stage, rows=rows)
+        return rows is not None
 
     def _note_database(self, *, away: bool, error: Exception | None = None) -> None:
         """One line when the database goes and one when it is back, however many threads notice."""
         with self._away_lock:
             if away and not self._away:
-                log.warning("database_away", error=str(error).splitlines()[0])
+                log.warning("database_away", error=type(error).__name__)
             elif self._away and not away:
                 log.info("database_back")
             self._away = away
@@ -126,6 +139,7 @@ class Command(BaseCommand):
         for task_name in STAGES.values():
             import_module(task_name.rpartition(".")[0])
         sweeper = Sweeper([SWEEPS[stage] for stage in settings.SWEEP_INTERVALS_SECONDS])
+        serve_metrics()
         log.info("sweeper_started", stages=list(sweeper.bells))
         sweeper.run()
         log.info("sweeper_stopped")

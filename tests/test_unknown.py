@@ -1,0 +1,45 @@
+"""The cache of risk emptied: nothing is green, nothing unknown is 0, and no list is shorter."""
+
+import re
+
+import pytest
+from django.db import connection
+
+from tests.cast import Cast
+from tests.conftest import superuser_connection
+from tests.everything import ROLES, Read, read_everything
+from tests.margin.priced_book import Book, make_book
+
+POSITION = re.compile(r'href="(/positions/[0-9a-f-]{36})[?"]')
+# A figure of risk that is nothing: of an amount, a share or a distance, standing alone where a figure stands.
+NOTHING = re.compile(r">\s*(?:[−-]?0(?:\.0+)?)(?:\s|&nbsp;|\u202f)*(?:%|σ|x|USD[TC]?)?\s*<")
+
+
+@pytest.fixture
+def book(cast: Cast) -> Book:
+    return make_book(cast)
+
+
+def empty() -> None:
+    with superuser_connection(str(connection.settings_dict["NAME"])) as inside:
+        inside.execute("TRUNCATE margin_riskstate")
+
+
+def positions_in(read: Read) -> set[str]:
+    if isinstance(read.data, dict) and "results" in read.data:
+        return {str(row.get("id")) for row in read.data["results"]}
+    if isinstance(read.data, list):
+        return {row["position_id"] for row in read.data}
+    return set(POSITION.findall(read.text)) if read.data is None else set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_emptied_risk_state_is_never_safe_never_zero_and_never_shorter(book: Book, role: str) -> None:
+    before = {read.address: read for read in read_everything(book, role)}
+    empty()
+    after = {read.address: read for read in read_everything(book, role)}
+    assert after.keys() == before.keys()
+    assert {name: read.safe() for name, read in after.items() if read.safe()} == {}
+    # What is not known wants a person: a list of what needs one may grow.
+    shorter = {name: positions_in(before[name]) - positions_in(read) for name, read in after.items()}
+    assert {name: gone for name, gone in shorter.items() if gone} == {}
