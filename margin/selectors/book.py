@@ -1,7 +1,7 @@
 """The book as the engine takes it: open positions of a firm as arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,9 +38,12 @@ SELECT ARRAY[{", ".join(LEVEL_NAMES)}]::float8[] FROM margin_risklevels ORDER BY
 RECORDED = """
 greatest((SELECT recorded_at FROM portfolios_ledgerhead), (SELECT max(recorded_at) FROM margin_risklevels))
 """
+SEQ = "(SELECT seq FROM portfolios_ledgerhead)"
 OPEN_POSITIONS = f"""
-SELECT {ARRAYS}, ({LEVELS}), {RECORDED} FROM portfolios_position p WHERE p.closed_at IS NULL
+SELECT {ARRAYS}, ({LEVELS}), {RECORDED}, {SEQ} FROM portfolios_position p WHERE p.closed_at IS NULL
 """
+# Positions change with the ledger alone: while it stands where it stood, no row is looked at.
+UNLESS_KNOWN = "AND NOT EXISTS (SELECT FROM portfolios_ledgerhead WHERE seq = %s)"
 POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -66,6 +69,8 @@ class Book:
     thresholds: Thresholds = DEFAULT_THRESHOLDS
     # When the newest event or levels that are known here were recorded; none if there never were any.
     recorded_at: datetime | None = None
+    # Where the firm's ledger stood when all of its open positions were read.
+    seq: int | None = None
 
     def __len__(self) -> int:
         return len(self.id)
@@ -91,25 +96,34 @@ class Book:
         )
 
 
-def read_book(cursor: Any, *, only: int | None = None, without: Sequence[int] = ()) -> Book:
-    """Open positions in the scope in force: all, one of them, or all but some."""
+def read_book(
+    cursor: Any, *, only: int | None = None, without: Sequence[int] = (), known: Book | None = None
+) -> Book:
+    """Open positions in the scope in force: all, one of them, or all but some; known: as they were read before."""
     if only is not None:
         cursor.execute(f"{OPEN_POSITIONS} AND p.id = %s", [only], binary=True)
     elif without:
         cursor.execute(f"{OPEN_POSITIONS} AND p.id <> ALL (%s)", [list(without)], binary=True)
+    elif known is not None and known.seq is not None:
+        cursor.execute(f"{OPEN_POSITIONS} {UNLESS_KNOWN}", [known.seq], binary=True)
     else:
         cursor.execute(OPEN_POSITIONS, binary=True)
-    found = fetch_arrays(cursor, [(name, kind) for name, kind, _ in COLUMNS])
-    levels = _decode("level", np.dtype(">f8"), cursor.pgresult.get_value(0, len(COLUMNS)))
-    recorded = cursor.pgresult.get_value(0, len(COLUMNS) + 1)
-    return Book(
-        **found | {"side": found["side"].astype(np.int8)},
+    levels, recorded, seq = (cursor.pgresult.get_value(0, len(COLUMNS) + more) for more in range(3))
+    whole_seq = None if seq is None or only is not None or without else int.from_bytes(seq, "big")
+    newest: dict[str, Any] = {
         # Without a row of its own the firm has the levels that every firm begins with.
-        thresholds=Thresholds(**dict(zip(LEVEL_NAMES, levels.tolist(), strict=False))),
-        recorded_at=None
+        "thresholds": Thresholds(
+            **dict(zip(LEVEL_NAMES, _decode("level", np.dtype(">f8"), levels).tolist(), strict=False))
+        ),
+        "recorded_at": None
         if recorded is None
         else POSTGRES_EPOCH + timedelta(microseconds=int.from_bytes(recorded, "big", signed=True)),
-    )
+        "seq": whole_seq,
+    }
+    if known is not None and whole_seq is not None and whole_seq == known.seq:
+        return replace(known, **newest)
+    found: dict[str, Any] = fetch_arrays(cursor, [(name, kind) for name, kind, _ in COLUMNS])
+    return Book(**found | {"side": found["side"].astype(np.int8)}, **newest)
 
 
 def fetch_arrays(cursor: Any, columns: Sequence[tuple[str, str]]) -> dict[str, NDArray[Any]]:

@@ -21,6 +21,7 @@ from margin.selectors.book import Book, read_book
 from margin.selectors.market import Market, read_market, renew_market
 from margin.services import quarantine
 from margin.services.risk import PLAN, compute_rows, quarantined_rows, replace_rows, write_rows
+from margin.services.shelf import Shelf
 from margin.services.state_log import Standing, follow_states, remember
 
 log = structlog.get_logger(__name__)
@@ -45,6 +46,7 @@ OPENING = f"""
 # Where each firm's ledger stood when its rows were last found to be those of its open positions. Positions open
 # and close with the ledger alone, so while it stands there no row can be left over from a closed one.
 _settled: dict[int, int] = {}
+_shelf = Shelf()
 MOST_ATTEMPTS = 1000
 # From this many failures of a firm on, its positions are computed one at a time.
 SINGLY_FROM = 2
@@ -81,7 +83,9 @@ def recompute_firm(firm_id: int, market: Market) -> int:
         entries = quarantine.read_entries(cursor) if any_failed else []
         held = [entry for entry in entries if entry.is_held]
         overtaken = [entry.position_id for entry in entries if not entry.is_held]
-        book, market = _read_together(cursor, market, without=[entry.position_id for entry in held])
+        book, market = _read_together(
+            cursor, market, without=[entry.position_id for entry in held], known=_shelf.known(firm_id)
+        )
         rows = compute_rows(book, market)
         if held:
             rows += quarantined_rows([(entry.position_id, entry.client_id, entry.version) for entry in held])
@@ -89,6 +93,7 @@ def recompute_firm(firm_id: int, market: Market) -> int:
         is_settled = seq is not None and _settled.get(firm_id) == seq
         replace_rows(cursor, rows, at=market.at, is_settled=is_settled)
     _settled[firm_id] = seq
+    _shelf.keep(firm_id, book)
     remember(firm_id, rows, swept_to)
     if overtaken:
         with firm_scope(firm_id):
@@ -212,19 +217,24 @@ def _recompute_position(firm_id: int, position_id: int, market: Market) -> None:
 
 
 def _read_together(
-    cursor: Any, market: Market, *, only: int | None = None, without: Sequence[int] = ()
+    cursor: Any,
+    market: Market,
+    *,
+    only: int | None = None,
+    without: Sequence[int] = (),
+    known: Book | None = None,
 ) -> tuple[Book, Market]:
     """The firm's book and the market as of one moment: whatever was recorded and received by then, and nothing else.
 
     The moment is the market's. Who was recording at it has ended by now, and where the firm has recorded something
     since, it is moved on with nobody recording. So the figures are those that this moment has for ever.
     """
-    book = read_book(cursor, only=only, without=without)
+    book = read_book(cursor, only=only, without=without, known=known)
     if book.recorded_at is None or book.recorded_at <= market.at:
         return book, market
     cursor.execute(NOBODY_RECORDS)
     market = renew_market(market)
-    return read_book(cursor, only=only, without=without), market
+    return read_book(cursor, only=only, without=without, known=book), market
 
 
 # SQLSTATE classes of a database that is ill, full, busy or set up wrongly: no position can help that.
