@@ -38,12 +38,13 @@ SELECT ARRAY[{", ".join(LEVEL_NAMES)}]::float8[] FROM margin_risklevels ORDER BY
 RECORDED = """
 greatest((SELECT recorded_at FROM portfolios_ledgerhead), (SELECT max(recorded_at) FROM margin_risklevels))
 """
-SEQ = "(SELECT seq FROM portfolios_ledgerhead)"
+# Where the ledger stands: with the moment, for a restored database or another one may have come to the same number.
+LEDGER = "(SELECT seq || ' ' || recorded_at FROM portfolios_ledgerhead)"
 OPEN_POSITIONS = f"""
-SELECT {ARRAYS}, ({LEVELS}), {RECORDED}, {SEQ} FROM portfolios_position p WHERE p.closed_at IS NULL
+SELECT {ARRAYS}, ({LEVELS}), {RECORDED}, {LEDGER} FROM portfolios_position p WHERE p.closed_at IS NULL
 """
 # Positions change with the ledger alone: while it stands where it stood, no row is looked at.
-UNLESS_KNOWN = "AND NOT EXISTS (SELECT FROM portfolios_ledgerhead WHERE seq = %s)"
+UNLESS_KNOWN = f"AND {LEDGER} IS DISTINCT FROM %s"
 POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -70,7 +71,7 @@ class Book:
     # When the newest event or levels that are known here were recorded; none if there never were any.
     recorded_at: datetime | None = None
     # Where the firm's ledger stood when all of its open positions were read.
-    seq: int | None = None
+    ledger: str | None = None
 
     def __len__(self) -> int:
         return len(self.id)
@@ -104,12 +105,12 @@ def read_book(
         cursor.execute(f"{OPEN_POSITIONS} AND p.id = %s", [only], binary=True)
     elif without:
         cursor.execute(f"{OPEN_POSITIONS} AND p.id <> ALL (%s)", [list(without)], binary=True)
-    elif known is not None and known.seq is not None:
-        cursor.execute(f"{OPEN_POSITIONS} {UNLESS_KNOWN}", [known.seq], binary=True)
+    elif known is not None and known.ledger is not None:
+        cursor.execute(f"{OPEN_POSITIONS} {UNLESS_KNOWN}", [known.ledger], binary=True)
     else:
         cursor.execute(OPEN_POSITIONS, binary=True)
-    levels, recorded, seq = (cursor.pgresult.get_value(0, len(COLUMNS) + more) for more in range(3))
-    whole_seq = None if seq is None or only is not None or without else int.from_bytes(seq, "big")
+    levels, recorded, ledger = (cursor.pgresult.get_value(0, len(COLUMNS) + more) for more in range(3))
+    stands = None if ledger is None or only is not None or without else ledger.decode()
     newest: dict[str, Any] = {
         # Without a row of its own the firm has the levels that every firm begins with.
         "thresholds": Thresholds(
@@ -118,9 +119,9 @@ def read_book(
         "recorded_at": None
         if recorded is None
         else POSTGRES_EPOCH + timedelta(microseconds=int.from_bytes(recorded, "big", signed=True)),
-        "seq": whole_seq,
+        "ledger": stands,
     }
-    if known is not None and whole_seq is not None and whole_seq == known.seq:
+    if known is not None and stands is not None and stands == known.ledger:
         return replace(known, **newest)
     found: dict[str, Any] = fetch_arrays(cursor, [(name, kind) for name, kind, _ in COLUMNS])
     return Book(**found | {"side": found["side"].astype(np.int8)}, **newest)

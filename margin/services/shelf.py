@@ -26,7 +26,7 @@ class Shelf:
     def keep(self, firm_id: int, book: Book) -> None:
         former, read_at = self._books.pop(firm_id, (None, time.monotonic()))
         self._positions -= 0 if former is None else len(former)
-        if book.seq is None:
+        if book.ledger is None:
             return
         if self._positions + len(book) > MOST_POSITIONS:
             self._books.clear()

@@ -181,7 +181,7 @@ def test_crash_books_liquidations_and_stops(feed, opened_at):
 
     assert_whole(feed, last.run(SPEED), 1800)
     kinds = Counter(event.kind for found in stored_events().values() for event in found)
-    assert kinds["liquidated"] == 3
+    assert kinds["liquidated"] == 2
     assert kinds["closed"] == 9
 
 

@@ -89,9 +89,7 @@ def test_what_is_rung_while_another_is_at_it_is_run_afterwards(sweeper, committe
         sweeper._look(tasks.recompute, rung=True)
         assert bell.is_set()
         assert not Heartbeat.objects.filter(stage="recompute").exists()
-    bell.clear()
     sweeper._look(tasks.recompute, rung=True)
-    assert not bell.is_set()
     assert Heartbeat.objects.get(stage="recompute").by == "sweeper"
 
 

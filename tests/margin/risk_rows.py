@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from django.db import transaction
@@ -19,6 +19,8 @@ from tests.cast import CastFirm
 from tests.conftest import signed_in_as
 from tests.margin.priced_book import Book
 
+# Sweeps read a firm's positions again when its ledger has moved.
+LEDGER_MOVES = "UPDATE portfolios_ledgerhead SET seq = seq + 1"
 COMPUTED = [name for name, _ in COLUMNS]
 
 
@@ -36,6 +38,12 @@ def all_rows(book: Book) -> dict[str, RiskState]:
 def values_of(rows: dict[str, RiskState]) -> dict[str, dict[str, Any]]:
     """All that a sweep computes; the moment of it is left out."""
     return {name: {column: getattr(row, column) for column in COMPUTED} for name, row in rows.items()}
+
+
+def alter(superuser: "psycopg.Connection[Any]", statement: LiteralString) -> None:
+    """A change behind our back that sweeps come to see."""
+    superuser.execute(statement)
+    superuser.execute(LEDGER_MOVES)
 
 
 def moved(before: dict[str, RiskState], after: dict[str, RiskState]) -> set[str]:
@@ -64,8 +72,10 @@ def poisoned(superuser: "psycopg.Connection[Any]", name: str) -> Iterator[None]:
     definition = (rule.fetchone() or ("",))[0]
     superuser.execute(f"ALTER TABLE portfolios_position DROP CONSTRAINT {check}")
     superuser.execute("UPDATE portfolios_position SET side = 'both' WHERE external_id = %s", [name])
+    superuser.execute(LEDGER_MOVES)
     try:
         yield
     finally:
         superuser.execute("UPDATE portfolios_position SET side = 'long' WHERE external_id = %s", [name])
+        superuser.execute(LEDGER_MOVES)
         superuser.execute(f"ALTER TABLE portfolios_position ADD CONSTRAINT {check} {definition}")

@@ -14,7 +14,7 @@ from margin.engine.states import UNKNOWN
 from margin.models import Quarantine
 from margin.tasks import recompute
 from tests.conftest import signed_in_as, superuser_connection
-from tests.margin.risk_rows import all_rows, attempts_of, change, moved, poisoned, rows_of, values_of
+from tests.margin.risk_rows import all_rows, alter, attempts_of, change, moved, poisoned, rows_of, values_of
 from tests.processes import NO_BROKER, Process, environment, wait_until
 
 OURS, OTHERS = {"healthy", "colleagues"}, {"theirs"}
@@ -88,7 +88,7 @@ def test_quarantine_ends_when_the_position_changes(book, superuser):
         quarantine(book)
     book.recompute()
     assert rows_of(book.cast.ours)["close"].reason == Reason.QUARANTINED
-    superuser.execute("UPDATE portfolios_position SET version = 3 WHERE external_id = 'close'")
+    alter(superuser, "UPDATE portfolios_position SET version = 3 WHERE external_id = 'close'")
     book.recompute()
     after = values_of(all_rows(book))["close"]
     assert after == before | {"position_version": 3}
@@ -98,7 +98,7 @@ def test_quarantine_ends_when_the_position_changes(book, superuser):
 def test_change_that_does_not_help_is_counted_anew(book, superuser):
     with poisoned(superuser, "close"):
         quarantine(book)
-        superuser.execute("UPDATE portfolios_position SET version = 3 WHERE external_id = 'close'")
+        alter(superuser, "UPDATE portfolios_position SET version = 3 WHERE external_id = 'close'")
         for _ in range(3):
             book.recompute()
         assert [found[:2] for found in entries(book)] == [(1, 3)]
@@ -108,7 +108,7 @@ def test_change_that_does_not_help_is_counted_anew(book, superuser):
 def test_quarantined_position_that_closes_leaves_nothing_behind(book, superuser):
     with poisoned(superuser, "close"):
         quarantine(book)
-    superuser.execute("UPDATE portfolios_position SET closed_at = now() WHERE external_id = 'close'")
+    alter(superuser, "UPDATE portfolios_position SET closed_at = now() WHERE external_id = 'close'")
     change(book, "healthy", "margin_added", amount=1)
     book.recompute()
     assert set(rows_of(book.cast.ours)) == OURS

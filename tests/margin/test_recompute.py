@@ -25,7 +25,7 @@ from margin.tasks import recompute
 from tests.conftest import signed_in_as
 from tests.margin.priced_book import BTC
 from tests.margin.reference import Case, reference_figures
-from tests.margin.risk_rows import COMPUTED, all_rows, attempts_of, change, moved, rows_of, values_of
+from tests.margin.risk_rows import COMPUTED, all_rows, alter, attempts_of, change, moved, rows_of, values_of
 
 
 def test_figures_are_those_of_the_twin(book):
@@ -184,14 +184,14 @@ def test_row_left_over_goes_once_the_ledger_has_moved(book, superuser):
     ],
 )
 def test_what_cannot_be_known_is_unknown_and_says_why(book, superuser, statement, reason):
-    superuser.execute(statement)
+    alter(superuser, statement)
     book.recompute()
     row = rows_of(book.cast.ours)["healthy"]
     assert (row.state, row.reason, row.margin_ratio) == (UNKNOWN, reason, None)
 
 
 def test_figures_without_a_number_are_null(book, superuser):
-    superuser.execute("UPDATE portfolios_position SET isolated_wallet = quantity * entry_price")
+    alter(superuser, "UPDATE portfolios_position SET isolated_wallet = quantity * entry_price")
     book.recompute()
     row = rows_of(book.cast.ours)["healthy"]
     assert (row.liquidation_price, row.distance_ratio) == (None, None)

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from margin.selectors.positions import get_position
-from margin.views.parts import TIMELINE_ROWS
+from margin.selectors.timeline import SHOWN
 from portfolios import selectors
 from portfolios.models import Position
 from portfolios.services.appending import NewEvent, append_many
@@ -139,7 +139,7 @@ def test_beside_the_position_stand_the_latest_and_a_page_has_all(browser, firm, 
     beside = browser.get(reverse("margin:position", args=[position])).content.decode()
     listing = reverse("margin:events", args=[position])
     shown = re.findall(r'<li id="event-(\d+)"', beside)
-    assert shown == [str(seq) for seq in range(241, 241 - TIMELINE_ROWS, -1)]
+    assert shown == [str(seq) for seq in range(241, 241 - SHOWN, -1)]
     assert "241 events" in beside
     assert f'href="{listing}"' in beside
     pages, address = [], listing
