@@ -47,6 +47,8 @@ def make_roles(connection: psycopg.Connection, passwords: dict[str, str]) -> Non
     for login in ("web", "worker"):
         connection.execute(f"ALTER ROLE bulkhead_{login} SET track_activities = off")
         connection.execute(f"ALTER ROLE bulkhead_{login} SET log_min_error_statement = panic")
+        # The detail of a violated key is the key: a name, an address.
+        connection.execute(f"ALTER ROLE bulkhead_{login} SET log_error_verbosity = terse")
     # From 16 on a membership may be for SET ROLE alone: as itself, migrate then has none of the owner's rights.
     terms = " WITH INHERIT FALSE, SET TRUE" if connection.info.server_version >= 160000 else ""
     connection.execute(f"GRANT {OWNER} TO bulkhead_migrate{terms}")
