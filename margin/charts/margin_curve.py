@@ -1,6 +1,7 @@
 """Maintenance used by mark: how fast it fills up on the way to liquidation, and where a tier bends it."""
 
 from itertools import pairwise
+from math import isnan
 from typing import Any
 
 from margin.charts.figure import Figure
@@ -85,7 +86,9 @@ def _points(row: PositionRow, curves: Curves) -> list[tuple[float, float]]:
     alive = [
         (mark, min(used * 100, TOP))
         for mark, used in zip(curves.marks, curves.used_ratios, strict=True)
-        if curves.liquidation_price is None or sign * (mark - curves.liquidation_price) >= 0
+        # Where no tier says what it needs there is nothing to draw.
+        if not isnan(used)
+        and (curves.liquidation_price is None or sign * (mark - curves.liquidation_price) >= 0)
     ]
     return alive or [(curves.mark_price, TOP)]
 

@@ -10,10 +10,12 @@ import numpy as np
 from margin.engine.types import Float
 from margin.selectors.market import Market
 
-# Only an instrument whose mark has moved on since is looked at. A mark that comes late counts if it was quoted at most
-# a minute before the newest that was known: what an old file brings is history and no wick.
+# Only an instrument whose mark has moved on since, or that heard a mark late, is looked at. A mark that comes late
+# counts if it was quoted at most a minute before the newest that was known: what an old file brings is history.
 MOVED = """
-SELECT m.instrument_id, %(since)s::timestamptz FROM margin_markprice m WHERE m.received_at > %(since)s
+SELECT m.instrument_id, %(since)s::timestamptz FROM margin_markprice m
+WHERE m.received_at > %(since)s OR EXISTS (SELECT FROM margin_marktick t WHERE t.instrument_id = m.instrument_id
+    AND t.source_at > m.source_at - interval '1 minute' AND t.source_at <= m.source_at AND t.received_at > %(since)s)
 """
 GIVEN = """
 SELECT * FROM unnest(%(instruments)s::bigint[], %(sinces)s::timestamptz[])

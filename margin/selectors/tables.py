@@ -128,10 +128,10 @@ class Tables:
             # What stands for the tables as of a moment says itself how its rows are found.
             return fetch_rows(statement, values)
         fetch_rows(plan, {})
-        try:
-            return fetch_rows(statement, values)
-        finally:
-            fetch_rows(PLAN_AS_EVER, {})
+        rows = fetch_rows(statement, values)
+        # After an error the transaction is over, and the settings with it.
+        fetch_rows(PLAN_AS_EVER, {})
+        return rows
 
 
 PRESENT = {"risks": RISKS_NOW, "positions": POSITIONS_NOW, "clients": "advisors_client"}

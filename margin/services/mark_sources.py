@@ -136,9 +136,9 @@ class Sources:
             return None
         if abs(tick.source_at - self.last_at) > JUMP_WITHIN:
             return None
-        if tick.low_price * JUMP < min(self.last_price, tick.price):
+        if tick.low_price * JUMP <= min(self.last_price, tick.price):
             return "low_price", TENFOLD[1]
-        if tick.high_price > max(self.last_price, tick.price) * JUMP:
+        if tick.high_price >= max(self.last_price, tick.price) * JUMP:
             return "high_price", TENFOLD[1]
         return None
 
@@ -205,11 +205,9 @@ class Sources:
 
     def _is_denied(self, feed: Feed, tick: MarkIn) -> bool:
         """Whether another source goes on to say what was said before the jump."""
-        since = feed.suspect_since or tick.source_at
         return any(
             other is not feed
             and not other.suspect_marks
-            and other.source_at > since
             and tick.source_at - other.source_at <= SILENT_AFTER
             and _is_tenfold(tick.price, other.price)
             for other in self.feeds.values()
@@ -253,7 +251,7 @@ def list_suspects(sources: Iterable[Sources]) -> list[Refusal]:
 
 
 def _is_tenfold(price: Decimal, other: Decimal) -> bool:
-    return price * JUMP < other or price > other * JUMP
+    return price * JUMP <= other or price >= other * JUMP
 
 
 def _forget(feed: Feed) -> None:

@@ -6,17 +6,18 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from margin.engine.figures import compute_figures
 from margin.engine.initial import initial_margin
-from margin.engine.reasons import describe_reason
+from margin.engine.reasons import Reason, describe_reason
 from margin.engine.rules import RULES, UnknownRule, rule_index
 from margin.engine.tiers import TierError, build_tiers
 from margin.engine.types import KINDS, LONG, SHORT, Figures, Tiers, pack_positions
+from margin.models import RiskState
 from margin.selectors.ladders import ladder_of_instrument
+from margin.selectors.market import age_limit_seconds
 from margin.selectors.rows import COIN_STEP, MONEY_STEP, STABLE_ASSETS, WIDE
 from portfolios.fold import EventRefused, WalletEmptied
 from portfolios.importing import plain
@@ -36,7 +37,11 @@ COLUMNS = (
     *("side", "quantity", "entry_price", "isolated_wallet", "leverage", "version", "closed_at"),
     *("instrument__venue", "instrument__symbol", "instrument__kind", "instrument__contract_size"),
     *("instrument__settle_asset", "instrument__markprice__price", "instrument__markprice__source_at"),
+    *("instrument__markprice__disputed_low", "instrument__markprice__disputed_high"),
+    *("instrument__markprice__source", "id"),
 )
+# What makes a position unknown though it has figures.
+DOUBTED = (Reason.TOUCHED, Reason.SUSPECT_MARK)
 
 
 class RemovalRefused(EventRefused):
@@ -84,7 +89,10 @@ def _moment_of(seq: int) -> datetime:
 
 
 def _read_held(position: UUID) -> dict[str, Any]:
-    return dict(Position.objects.values(*COLUMNS).get(public_id=position))
+    held: dict[str, Any] = dict(Position.objects.values(*COLUMNS).get(public_id=position))
+    # Where sources disagree the price that is worse for it, as in its figures.
+    worse = held[f"instrument__markprice__disputed_{'low' if held['side'] == 'long' else 'high'}"]
+    return held if worse is None else held | {"instrument__markprice__price": worse}
 
 
 def _refuse(held: dict[str, Any], amount: Decimal, most: Decimal) -> RemovalRefused:
@@ -110,8 +118,14 @@ def largest_removal(held: dict[str, Any]) -> Decimal:
     Raises RemovalRefused where it cannot be told: unknown is not shown as safe.
     """
     mark_at = held["instrument__markprice__source_at"]
-    if mark_at is None or abs(timezone.now() - mark_at) > settings.MARK_AGE_LIMIT:
+    limit = timedelta(seconds=age_limit_seconds(held["instrument__markprice__source"] or ""))
+    if mark_at is None or abs(timezone.now() - mark_at) > limit:
         raise _unknown("there is no fresh mark")
+    doubt = (
+        RiskState.objects.filter(id=held["id"], reason__in=DOUBTED).values_list("reason", flat=True).first()
+    )
+    if doubt is not None:
+        raise _unknown(describe_reason(doubt).removeprefix("unknown: "))
     tiers, venue, figures = _figures_of(held)
     if not np.isfinite(figures.maintenance_margin[0]):
         raise _unknown(describe_reason(int(figures.reason[0])).removeprefix("unknown: "))

@@ -18,8 +18,6 @@ from margin.selectors import overview
 from margin.selectors.staleness import has_aged_since
 
 PAGE_ROWS = 100
-# Beside a position that is polled; all of them have a page of their own.
-TIMELINE_ROWS = 30
 # While runs are at most this old, a page that shows the newest run may be told that nothing changed.
 UNCHANGED_WITHIN_SECONDS = 30
 VERSION_BYTES = 12
@@ -74,4 +72,5 @@ def answer_figure(request: HttpRequest, figure: Figure) -> HttpResponse:
     version = f"{figure.version}-{digest}"
     if request.GET.get("v") == version:
         return HttpResponse(status=204)
-    return JsonResponse(shown | {"version": version})
+    # A browser reads no NaN: better no figure than one that cannot be drawn.
+    return JsonResponse(shown | {"version": version}, json_dumps_params={"allow_nan": False})

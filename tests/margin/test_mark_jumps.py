@@ -138,10 +138,21 @@ def test_jumps_to_different_prices_do_not_confirm_each_other(stage):
 def test_a_second_source_contradicts_a_first_mark_that_is_wrong(stage):
     stage.send(("one", 0, "50000000"))
     stage.send_one_by_one(*(("two", second, "50000") for second in (1, 2, 3)))
+    # Nobody knows yet which of them is wrong, and nothing that rests on it is known.
+    assert (price(), open_doubts()) == (50_000_000, ["two"])
+    stage.send_one_by_one(*(("two", second, "50000") for second in (31, 32, 33)))
     assert (price(), open_doubts()) == (50000, [])
     # The first comes to its senses without any doubt.
-    stage.send(("one", 4, "50001"))
+    stage.send(("one", 34, "50001"))
     assert (price(), dispute(), open_doubts()) == (50001, (None, None), [])
+
+
+def test_one_broken_source_of_two_moves_nothing(stage):
+    stage.send(("one", 0, "3400"), ("two", 0, "3400"))
+    stage.send_one_by_one(*(("two", second, "33") for second in (1, 2, 3)))
+    assert (price(), open_doubts()) == (3400, ["two"])
+    stage.send(("one", 4, "3400"), ("two", 4, "3400"))
+    assert (price(), open_doubts()) == (3400, [])
 
 
 def test_history_that_jumps_is_refused_and_casts_no_doubt(stage):

@@ -165,17 +165,16 @@ def to_tick(one, symbol="BTCUSDT"):
 
 
 def tenfold(price, other):
-    return max(price, other) > 10 * min(price, other)
+    return max(price, other) >= 10 * min(price, other)
 
 
-def is_denied(one, first, believed, held):
-    """Whether another source, itself not in doubt, has said the old level since the jump."""
+def is_denied(one, believed, held):
+    """Whether another source, itself not in doubt, was heard saying the old level."""
     source, _, value, at = one
     voices = [each for each in believed if each[0] != source]
     return (
         bool(voices)
         and voices[-1][0] not in {each[0] for each in held}
-        and voices[-1][3] > first[3]
         and at - voices[-1][3] <= timedelta(seconds=30)
         and tenfold(value, voices[-1][2])
     )
@@ -214,7 +213,7 @@ def believe_by_hand(stream):
         if not agree:
             others = []
         since = min(each[3] for each in own + others)
-        denied = is_denied(one, own[0], believed, held)
+        denied = is_denied(one, believed, held)
         if at - since >= timedelta(seconds=2) and (agree or (len(own) >= 3 and not denied)):
             now = sorted(own + others, key=lambda each: (each[3], each[1], each[0]))
             believed += now
