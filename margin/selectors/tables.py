@@ -111,23 +111,24 @@ class Tables:
 
     sources: dict[str, str]
     parameters: dict[str, Any]
+    # The statements that read them; what stands for the tables as of a moment says itself how its rows are found.
+    plans: tuple[str, str] | None = None
 
     def fetch(self, statement: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Rows of a statement over many positions, which names its sources in braces."""
-        return self._fetch(PLAN_BOOK, statement, parameters)
+        return self._fetch(0, statement, parameters)
 
     def fetch_by_key(self, statement: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Rows of a statement that finds a few positions by their keys."""
-        return self._fetch(PLAN_ONE, statement, parameters)
+        return self._fetch(1, statement, parameters)
 
-    def _fetch(self, plan: str, statement: str, parameters: dict[str, Any] | None) -> list[dict[str, Any]]:
+    def _fetch(self, plan: int, statement: str, parameters: dict[str, Any] | None) -> list[dict[str, Any]]:
         for name, source in self.sources.items():
             statement = statement.replace(f"{{{name}}}", source)
         values = {**self.parameters, **(parameters or {})}
-        if self.sources is not PRESENT:
-            # What stands for the tables as of a moment says itself how its rows are found.
+        if self.plans is None:
             return fetch_rows(statement, values)
-        fetch_rows(plan, {})
+        fetch_rows(self.plans[plan], {})
         rows = fetch_rows(statement, values)
         # After an error the transaction is over, and the settings with it.
         fetch_rows(PLAN_AS_EVER, {})
@@ -135,15 +136,30 @@ class Tables:
 
 
 PRESENT = {"risks": RISKS_NOW, "positions": POSITIONS_NOW, "clients": "advisors_client"}
-NOW = Tables(PRESENT, {"as_of": None})
+NOW = Tables(PRESENT, {"as_of": None}, (PLAN_BOOK, PLAN_ONE))
+# Of one client or portfolio: a few hundred positions at most, found by an index and looked up by their keys.
+FEW = {
+    "client_id": "client_id = (SELECT id FROM advisors_client WHERE public_id = %(of_client)s)",
+    "portfolio_id": "portfolio_id = (SELECT id FROM portfolios_portfolio WHERE public_id = %(of_portfolio)s)",
+}
 THEN = {"risks": RISKS_THEN, "positions": POSITIONS_THEN, "clients": CLIENTS_THEN}
 
 
 def tables_as_of(as_of: datetime | None, **scope: Any) -> Tables:
     """The tables now, or what stands for them as of a moment: in the scope as read_past_book takes it."""
     if as_of is None:
-        return NOW
+        return _of_few(scope) if any(scope.get(name) for name in FEW) else NOW
     return Tables(THEN, _parameters(read_past_book(as_of, **scope)))
+
+
+def _of_few(scope: dict[str, Any]) -> Tables:
+    rule = " AND ".join(rule for name, rule in FEW.items() if scope.get(name))
+    few = f"(SELECT * FROM portfolios_position WHERE {rule}) p"
+    return Tables(
+        {name: source.replace("portfolios_position p", few) for name, source in PRESENT.items()},
+        {"as_of": None, "of_client": scope.get("client_id"), "of_portfolio": scope.get("portfolio_id")},
+        (PLAN_ONE, PLAN_ONE),
+    )
 
 
 def _parameters(book: PastBook) -> dict[str, Any]:
