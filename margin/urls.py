@@ -36,6 +36,7 @@ urlpatterns = [
     path("tiers/<str:label>/<str:symbol>", tiers.tier_table, name="tier_table"),
     path("tiers/<str:label>/<str:symbol>/steps.json", tiers.tier_table_figure, name="tier_table_figure"),
     path("clients", clients.clients, name="clients"),
+    path("clients/live", clients.clients_live, name="clients_live"),
     path("clients/<uuid:public_id>", clients.client, name="client"),
     path("clients/<uuid:public_id>/live", clients.client_live, name="client_live"),
     path("clients/<uuid:public_id>/events", clients.client_events, name="client_events"),

@@ -60,6 +60,7 @@ TABLE: dict[str, list[Row]] = {
     "margin:tier_table": [get(302, 200, 200, 403)],
     "margin:tier_table_figure": [get(401, 200, 200, 403)],
     "margin:clients": [get(302, 200, 200, 200)],
+    "margin:clients_live": [get(302, 200, 200, 403)],
     "margin:client": [get(302, 200, 200, 403)],
     "margin:client_live": [get(302, 200, 200, 403)],
     "margin:client_events": [get(302, 200, 200, 403)],

@@ -13,7 +13,12 @@ from advisors.services.recording import take_stamp
 
 MAX_VIEWS, MAX_NAME, MAX_QUERY = 30, 60, 2000
 # What says whom it is about is nobody else's business.
-OF_ONE_CLIENT = frozenset({"client", "portfolio", "text"})
+OF_ONE_CLIENT = {
+    "client": "the client",
+    "portfolio": "the portfolio",
+    "tag": "the tag",
+    "text": "the words looked for",
+}
 # Where it stands in a list, and when: of no view.
 OF_ONE_VISIT = frozenset({"after", "as_of", "v"})
 
@@ -49,13 +54,19 @@ def _checked_name(name: str) -> str:
 
 
 def _checked_query(query: str, *, is_team: bool) -> str:
-    left_out = OF_ONE_VISIT | OF_ONE_CLIENT if is_team else OF_ONE_VISIT
+    left_out = OF_ONE_VISIT | OF_ONE_CLIENT.keys() if is_team else OF_ONE_VISIT
     kept = urlencode([pair for pair in parse_qsl(query) if pair[0] not in left_out])
     if len(kept) > MAX_QUERY:
         raise ViewRefused(
             "name", f"This view asks for too much: its address has at most {MAX_QUERY} characters."
         )
     return kept
+
+
+def left_out_of_team_view(query: str) -> list[str]:
+    """What a view that is shared leaves out of this address, in words for who saves it."""
+    given = {name for name, _ in parse_qsl(query)}
+    return [words for name, words in OF_ONE_CLIENT.items() if name in given]
 
 
 def _written(view: SavedView) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def allocation_figure(
             "yaxis": lines_axis(names_of([part.row for part in shown])),
             "shapes": [] if cap is None else [_cap_line(cap)],
             "annotations": [
-                *(note(p, place, _words(p, cap)) for place, p in enumerate(percents)),
+                *(note(p, place, f"{p:.1f} %") for place, p in enumerate(percents)),
                 *([] if cap is None else [_cap_name(cap, end)]),
             ],
         },
@@ -58,10 +58,6 @@ def allocation_figure(
         table=_table(own, ratios, cap),
         version=f"{version}-{'none' if cap is None else cap}",
     )
-
-
-def _words(percent: float, cap: float | None) -> str:
-    return f"{percent:.1f} %" + (", beyond the cap" if cap is not None and percent > cap else "")
 
 
 def _title(parts: Sequence[Share], ratios: dict[int, float], cap: float | None, *, is_exact: bool) -> str:

@@ -56,14 +56,14 @@ def ladder_figure(book: BookStanding) -> Figure:
     lost = _lost_at(book.standings, moves)
     at = {move: float(lost[int(np.argmin(np.abs(moves - move)))]) for move in (-10.0, 10.0)}
     whole = sum(standing.margin_dollars for standing in book.standings)
-    title = _ladder_title(at, whole)
+    title = _ladder_title(at, whole) if book.standings else _nothing_known(book)
     top = max(float(lost.max()), 1.0) * 1.15
     return Figure(
         title=title,
         caption="Margin lost if every mark moved this far at once, USD. Left: longs. Right: shorts."
         + left_out(book),
-        alt=title + f" At −30 %: {short_money(float(lost[0]))}; at +30 %: {short_money(float(lost[-1]))}.",
-        data=_ladder_traces(moves, lost, at),
+        alt=title + (_ends(lost) if book.standings else "."),
+        data=_ladder_traces(moves, lost, at) if book.standings else [],
         layout={
             "margin": dict(zip("lrtb", WIDE_MARGIN, strict=True)),
             "xaxis": _move_axis(),
@@ -74,7 +74,7 @@ def ladder_figure(book: BookStanding) -> Figure:
                 "tickformat": "~s",
             },
             "shapes": [upright(0.0)],
-            "annotations": _notes(book.standings, at, moves, lost, top),
+            "annotations": _notes(book.standings, at, moves, lost, top) if book.standings else [],
         },
         narrow={"margin": dict(zip("lrtb", NARROW_MARGIN, strict=True))},
         table={
@@ -82,7 +82,7 @@ def ladder_figure(book: BookStanding) -> Figure:
             "rows": [
                 [f"{move:+.0f}".replace("-", "−"), grouped(float(dollars), 0)]
                 for move, dollars in zip(moves, lost, strict=True)
-                if move % 2.5 == 0
+                if move % 2.5 == 0 and book.standings
             ],
         },
         version=book.version,
@@ -119,6 +119,16 @@ def _ladder_traces(
 def _ladder_title(at: dict[float, float], whole: float) -> str:
     fall, rise = (short_money(at[move]) if at[move] else "nothing" for move in (-10.0, 10.0))
     return f"A 10 % fall would take {fall} of {short_money(whole)} USD; a 10 % rise would take {rise}"
+
+
+def _ends(lost: np.ndarray[Any, Any]) -> str:
+    return f" At −30 %: {short_money(float(lost[0]))}; at +30 %: {short_money(float(lost[-1]))}."
+
+
+def _nothing_known(book: BookStanding) -> str:
+    if book.without_figures or book.without_dollars:
+        return "Nothing is known of what a fall would take"
+    return "No position is open: a fall would take nothing"
 
 
 def _move_axis() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A client's margin boxes: what is left in each and what is lost so far, and what stands free beside them."""
+"""A client's isolated margin: what is left in each position and lost so far, and what stands free beside them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from margin.selectors.shares import Share
 from portfolios.selectors import BalanceRow
 
 CAPTION = (
-    "One bar a margin box: what is set aside for a position, USD; light: lost so far at the mark. Below: free "
-    "collateral of each account; hatched: the venue may draw it into a box."
+    "One bar a position: the margin set aside for it, USD; light: lost so far at the mark. Below: free "
+    "collateral of each account; hatched: the venue may draw it into a position."
 )
 ROOM_FOR_WORDS, NARROW_ROOM = 1.42, 2.1
 
@@ -57,10 +57,11 @@ def boxes_figure(holdings: Holdings, free: FreeTotal) -> Figure:
     return Figure(
         title=title,
         caption=CAPTION
-        + and_more(len(shown), len(holdings.shares.parts), "largest boxes are drawn")
+        + and_more(len(shown), len(holdings.shares.parts), "largest positions are drawn")
         + _left_out(holdings, free),
         alt=f"{title}. {_alt(lines)}",
-        data=_traces(lines),
+        # Without a line there is nothing that an axis could measure.
+        data=_traces(lines) if lines else [],
         layout={
             "margin": {"l": LEFT_PX, "r": 16, "t": 8, "b": 42},
             "barmode": "stack",
@@ -70,16 +71,19 @@ def boxes_figure(holdings: Holdings, free: FreeTotal) -> Figure:
                 "range": [0, widest * ROOM_FOR_WORDS],
                 "nticks": 6,
                 "tickformat": "~s",
+                "visible": bool(lines),
             },
             "yaxis": lines_axis([line.name for line in lines]),
-            "annotations": [
-                note(line.left + line.lost, place, line.words) for place, line in enumerate(lines)
-            ],
+            "annotations": _words_behind(lines),
         },
         narrow=narrow_lines([line.name for line in lines], widest * NARROW_ROOM, top=8),
         table=_table(holdings.rows, free.rows),
         version=_version(holdings, free),
     )
+
+
+def _words_behind(lines: Sequence[_Line]) -> list[dict[str, Any]]:
+    return [note(line.left + line.lost, place, line.words) for place, line in enumerate(lines)]
 
 
 def lines_of(holdings: Holdings, free: FreeTotal) -> int:
@@ -167,10 +171,10 @@ def _traces(lines: Sequence[_Line]) -> list[dict[str, Any]]:
 def _title(holdings: Holdings, free: FreeTotal) -> str:
     total, lost = holdings.shares.total_dollars, holdings.lost_dollars
     if total is None:
-        boxes = "What the boxes hold is not known" if holdings.rows else "No box is open"
+        boxes = "What the positions hold is not known" if holdings.rows else "No position is open"
     else:
         count = len(holdings.shares.parts)
-        held = f"{count} box{'' if count == 1 else 'es'} hold{'s' if count == 1 else ''} {short_money(total)} USD"
+        held = f"{count_words(count, 'position')} hold{'s' if count == 1 else ''} {short_money(total)} USD"
         boxes = f"{held}, {short_money(lost)} of it lost so far" if lost else held
         if lost is None:
             boxes += ", how much of it is lost is not known"
@@ -210,7 +214,7 @@ def _table(rows: Sequence[PositionRow], free: Sequence[Free]) -> dict[str, Any]:
     accounts = [
         [
             f"Free in {found.account.label}",
-            "may be drawn into a box" if found.account.auto_margin else "isolated from the boxes",
+            "may be drawn into a position" if found.account.auto_margin else "isolated from the positions",
             "not known"
             if found.balance is None
             else f"{grouped(float(found.balance.free_collateral), 2)} {found.balance.asset}",
@@ -218,7 +222,10 @@ def _table(rows: Sequence[PositionRow], free: Sequence[Free]) -> dict[str, Any]:
         ]
         for found in free
     ]
-    return {"headers": ["Box", "State", "Set aside or free", "Lost so far, USD"], "rows": boxes + accounts}
+    return {
+        "headers": ["Position", "State", "Set aside or free", "Lost so far, USD"],
+        "rows": boxes + accounts,
+    }
 
 
 def _version(holdings: Holdings, free: FreeTotal) -> str:

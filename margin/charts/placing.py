@@ -10,6 +10,8 @@ PX_PER_CHARACTER, LINE_PX = 6.4, 15.0
 # Plotly draws charts narrower than 380 px with the narrow layout, and pages are at least 320 px wide.
 WIDE_PX, NARROW_PX = 380, 262
 GAP_PX = 4.0
+# What a label may cover: its place as fractions of the plot, and its radius in px if it has one.
+Mark = tuple[float, float] | tuple[float, float, float]
 SIDES = ("right", "left", "above", "below")
 ANCHORS = {
     "right": ("left", "middle"),
@@ -51,7 +53,7 @@ def place_labels(
     spots: Sequence[Spot],
     area: Area,
     *,
-    marks: Sequence[tuple[float, float]] = (),
+    marks: Sequence[Mark] = (),
     most: int = 6,
     over_marks: bool = True,
 ) -> list[Placed]:
@@ -125,10 +127,10 @@ def _are_apart(one: Placed, other: Placed, area: Area) -> bool:
     return first.box[1] + GAP_PX <= run + second.box[0]
 
 
-def _covered(placed: Placed, marks: Sequence[tuple[float, float]], area: Area) -> int:
+def _covered(placed: Placed, marks: Sequence[Mark], area: Area) -> int:
     left, right, bottom, top = placed.box
     return sum(
-        left <= (x - placed.spot.x) * area.width_px <= right
-        and bottom <= (y - placed.spot.y) * area.height_px <= top
-        for x, y in marks
+        left - sum(radius) <= (x - placed.spot.x) * area.width_px <= right + sum(radius)
+        and bottom - sum(radius) <= (y - placed.spot.y) * area.height_px <= top + sum(radius)
+        for x, y, *radius in marks
     )

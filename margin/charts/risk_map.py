@@ -270,7 +270,8 @@ def _mark_names(shown: Sequence[Standing], scale: _Scale, name: str, area: Area)
         )
         for number, one in enumerate(_named(shown))
     ]
-    found = place_labels(spots, area, marks=[place_of(one) for one in shown])
+    marks = [(*place_of(one), _mark_size(one) / 2) for one in shown]
+    found = place_labels(spots, area, marks=marks, over_marks=False)
     return [
         annotation(
             placed,

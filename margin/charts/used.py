@@ -1,5 +1,6 @@
 """Maintenance used through time, with the bands of the states behind it."""
 
+from datetime import datetime
 from typing import Any
 
 from margin.charts.figure import Figure, Level, drop_line, level_labels, stamp, time_axis
@@ -32,7 +33,7 @@ def used_figure(
         title=_title(row, history),
         caption="In % of equity; grey bars reach the worst mark of each bar. Shapes: the state changed. Dots: events.",
         alt=_title(row, history) + ". At 100 % a position is liquidated.",
-        data=[*_traces(history), *_change_marks(history)],
+        data=[*_traces(history, _liquidated_at(row, history)), *_change_marks(history)],
         layout={
             "margin": {"l": 62, "r": 138, "t": 6, "b": 26},
             "bargap": 0,
@@ -60,6 +61,8 @@ def _title(row: PositionRow, history: PositionHistory) -> str:
     last = next((bar.used_ratio for bar in reversed(history.bars) if bar.used_ratio is not None), None)
     if last is None:
         return "Maintenance used is not known for this time"
+    if row.closed_by == "liquidated":
+        return "Maintenance used reached 100 % and the position was liquidated"
     top = "reached 100 %" if max(worst) >= 1 else f"touched {max(worst) * 100:.1f} %"
     if row.closed_at is None:
         return f"Maintenance used {top} and stands at {_percent(last):.1f} %"
@@ -70,13 +73,26 @@ def _title(row: PositionRow, history: PositionHistory) -> str:
     )
 
 
-def _traces(history: PositionHistory) -> list[dict[str, Any]]:
+def _liquidated_at(row: PositionRow, history: PositionHistory) -> datetime | None:
+    """Where the line ends at all of it; the moment is outside of what is drawn of a long history."""
+    if row.closed_by != "liquidated" or row.closed_at is None:
+        return None
+    return row.closed_at if history.start <= row.closed_at <= history.end else None
+
+
+def _traces(history: PositionHistory, liquidated_at: datetime | None) -> list[dict[str, Any]]:
     at = [stamp(bar.at) for bar in history.bars]
     used = [None if bar.used_ratio is None else _percent(bar.used_ratio) for bar in history.bars]
     worst = [
         0.0 if bar.used_ratio is None else max(0.0, _percent(bar.worst_used_ratio) - _percent(bar.used_ratio))
         for bar in history.bars
     ]
+    until, until_used = at, used
+    if liquidated_at is not None:
+        # Bars after the end know nothing; the line ends with what liquidation is.
+        known = [(moment, value) for moment, value in zip(at, used, strict=True) if value is not None]
+        before = [pair for pair in known if pair[0] < stamp(liquidated_at)]
+        until, until_used = map(list, zip(*before, (stamp(liquidated_at), TOP), strict=True))
     return [
         {
             "type": "bar",
@@ -92,8 +108,8 @@ def _traces(history: PositionHistory) -> list[dict[str, Any]]:
             "type": "scatter",
             "mode": "lines",
             "name": "Maintenance used",
-            "x": at,
-            "y": used,
+            "x": until,
+            "y": until_used,
             "line": {"color": "@ink", "width": 2},
             "hovertemplate": "%{x|%H:%M:%S}: %{y:.1f} %<extra></extra>",
         },

@@ -17,7 +17,7 @@ from portfolios.selectors import list_tags
 
 MAX_TAG = 40
 STATES = ("liquidatable", "critical", "danger", "unknown", "stale", "watch", "ok")
-STOPS = (("missing", "no stop"), ("behind", "stop behind liquidation"))
+STOPS = (("missing", "no stop"), ("behind", "stop behind liquidation, or not known"))
 DENSITIES = ("dense", "normal", "roomy")
 ANY = ("", "any")
 FILTERS = (

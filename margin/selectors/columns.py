@@ -100,7 +100,7 @@ COLUMNS = (
     Column(key="maintenance", header="Maint.", unit="margin", group=MONEY, keys=_dollars("r.maintenance_margin"),
            css="num hide-s", falls_first=True, meaning="Sorted by its value in USD"),
     Column(key="entry", header="Entry", unit="quote", group=MONEY, keys=_by("p.entry_price", NUMERIC),
-           css="num sub hide-s", is_default=True),
+           css="num sub hide-s"),
     Column(key="mark", header="Mark", unit="quote", group=MONEY, keys=_by("r.mark_price", FLOAT), css="num hide-s"),
     Column(key="liquidation", header="Liquidation", unit="quote", group=RISK, keys=_by("r.liquidation_price", FLOAT),
            css="num a-liq", is_default=True),

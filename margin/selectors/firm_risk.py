@@ -38,7 +38,8 @@ SUMS = """
     count(*) FILTER (WHERE falls) AS fall_positions, (sum(loss) FILTER (WHERE falls))::float8 AS fall_dollars,
     count(*) FILTER (WHERE dies) AS bad_day_positions, (sum(loss) FILTER (WHERE dies))::float8 AS bad_day_dollars,
     count(*) FILTER (WHERE NOT has_figures) AS without_figures, count(*) FILTER (WHERE has_no_sigmas) AS without_sigmas,
-    count(*) FILTER (WHERE has_figures AND loss IS NULL) AS without_dollars
+    count(*) FILTER (WHERE has_figures AND loss IS NULL) AS without_dollars,
+    count(*) FILTER (WHERE has_figures AND loss IS NOT NULL AND NOT has_no_sigmas) AS measured
 """
 BY_VENUE_AND_COIN = f"""
 SELECT GROUPING(venue) AS not_venue, GROUPING(coin) AS not_coin, venue, coin, {SUMS}
@@ -74,6 +75,11 @@ class RiskGroup:
     def left_out(self) -> int:
         return self.without_figures + self.without_dollars
 
+    @property
+    def bad_day_untold(self) -> int:
+        """Of which nobody can tell what a bad day does to them."""
+        return self.without_figures + self.without_sigmas
+
 
 @dataclass(frozen=True, slots=True)
 class FirmRisk:
@@ -107,14 +113,14 @@ def _sorted(groups: Iterable[RiskGroup]) -> list[RiskGroup]:
 
 def _group(row: dict[str, Any], key: str, label: str) -> RiskGroup:
     known = row["positions"] > row["without_figures"] + row["without_dollars"]
-    nothing = 0.0 if known or not row["positions"] else None
+    nothing, unmeasured = (0.0 if told or not row["positions"] else None for told in (known, row["measured"]))
     return RiskGroup(
         key=key,
         label=label,
         state=_worst(row["rank"], row["is_stale"]),
         margin_dollars=nothing if row["margin_dollars"] is None else row["margin_dollars"],
         fall_dollars=_lost(row, "fall", nothing),
-        bad_day_dollars=_lost(row, "bad_day", nothing),
+        bad_day_dollars=_lost(row, "bad_day", unmeasured),
         **{
             name: row[name]
             for name in (

@@ -105,12 +105,13 @@ def get_history(row: PositionRow, *, as_of: datetime | None = None) -> PositionH
     bars = [Bar(**asdict(bar)) for bar in read_bars(instrument_id, start, end, width, as_of)]
     events = in_order(read_events([row.id], until=moment)[row.id])
     engine = _engine_of(row, as_of)
+    marks = _until_closed(row, instrument_id, bars, width, as_of)
     changes = changes_of(row.id, as_of=as_of, latest=CHANGES_READ)
     return PositionHistory(
         start=start,
         end=end,
         bar_width=width,
-        bars=tuple(_with_risk(row, bars, _states_at(row, bars, events, width), engine)),
+        bars=tuple(_with_risk(row, bars, marks, _states_at(row, bars, events, width), engine)),
         events=tuple(HistoryEvent(event.effective_at, event.kind, _words(row, event)) for event in events),
         changes=tuple(change for change in reversed(changes) if start <= change.at <= end),
         top_ups=_top_ups(row, bars, events, width, engine),
@@ -188,25 +189,48 @@ def _words(row: PositionRow, event: Event) -> str:
 def _states_at(
     row: PositionRow, bars: Sequence[Bar], events: Sequence[Event], width: timedelta
 ) -> list[State | None]:
-    """The position at the end of each bar, of events in order; none before it was opened and after it ended."""
+    """The position at the end of each bar, of events in order; none before it was opened and after it ended.
+
+    In the bar in which it ended it is what it was until then.
+    """
     waiting = list(events)
     state: State | None = None
     found: list[State | None] = []
     for bar in bars:
+        shown = state if state is None or state.closed_at is None else None
         while waiting and waiting[0].effective_at < bar.at + width:
             state = apply_event(state, waiting.pop(0), row.kind)
-        ended = state is not None and state.closed_at is not None and state.closed_at < bar.at + width
-        found.append(None if ended else state)
+            shown = state if state.closed_at is None else shown
+        found.append(shown)
     return found
 
 
-def _with_risk(
-    row: PositionRow, bars: list[Bar], states: Sequence[State | None], engine: Engine
+def _until_closed(
+    row: PositionRow, instrument_id: int, bars: Sequence[Bar], width: timedelta, as_of: datetime | None
 ) -> list[Bar]:
+    """The bars by whose marks the risk is measured: the one in which the position was closed goes as far as that."""
+    if row.closed_at is None:
+        return list(bars)
+    marks = list(bars)
+    for place, bar in enumerate(bars):
+        if bar.at <= row.closed_at < bar.at + width:
+            held = read_bars(instrument_id, bar.at, row.closed_at, width, as_of)
+            marks[place] = Bar(**asdict(held[0])) if held else bar
+    return marks
+
+
+def _with_risk(
+    row: PositionRow,
+    bars: list[Bar],
+    marks: Sequence[Bar],
+    states: Sequence[State | None],
+    engine: Engine,
+) -> list[Bar]:
+    """marks: of each bar those at which it was held."""
     held = [(place, state) for place, state in enumerate(states) if state is not None]
     held_states = [state for _, state in held]
-    at_close = _figures(row, held_states, [bars[place].close_price for place, _ in held], engine)
-    at_worst = _figures(row, held_states, [_worst(row, bars[place]) for place, _ in held], engine)
+    at_close = _figures(row, held_states, [marks[place].close_price for place, _ in held], engine)
+    at_worst = _figures(row, held_states, [_worst(row, marks[place]) for place, _ in held], engine)
     for index, (place, state) in enumerate(held):
         bars[place] = replace(
             bars[place],

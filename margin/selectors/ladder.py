@@ -50,6 +50,8 @@ ORDER BY rank, {DISTANCE}, p.id
 
 
 def get_book_standing(*, as_of: datetime | None = None) -> BookStanding:
+    # Asked first: a run that ends in between is told of by the next answer, and not by this one.
+    version = get_last_run(as_of=as_of).run_id
     rows = tables_as_of(as_of).fetch(STANDINGS)
     # A loss that is known of a position whose outcome is not would pass for one that survives every move.
     known = [row for row in rows if row.pop("has_figures")]
@@ -58,5 +60,5 @@ def get_book_standing(*, as_of: datetime | None = None) -> BookStanding:
         standings=[Standing(state=RANK_WORDS[row.pop("rank")], **row) for row in priced],
         without_figures=len(rows) - len(known),
         without_dollars=len(known) - len(priced),
-        version=get_last_run(as_of=as_of).run_id,
+        version=version,
     )

@@ -88,7 +88,8 @@ def _say(value: float, term: Term, is_broken: bool, limit: Decimal) -> str:
         figure = "no equity left" if term.unit == "×" else "no liquidation at any price"
     else:
         figure = written(shown, term.unit)
-    return f"{figure}, {'beyond' if is_broken else 'within'} {term.bound} {written(limit, term.unit)}"
+    beyond = "below" if term.bound == "at least" else "above"
+    return f"{figure}, {beyond if is_broken else f'within {term.bound}'} {written(limit, term.unit)}"
 
 
 def _breaks(value: float, term: Term, limit: Decimal) -> bool:
@@ -117,7 +118,9 @@ def _check_each(held: TermRow, limit: Decimal, book: _Book, figure: Figure) -> L
     worst = furthest(values, key=lambda pair: pair[0]) if values else None
     is_broken = worst is not None and _breaks(worst[0], term, limit)
     if worst is not None and (is_broken or (without == 0 and book.are_all)):
-        sentence = f"{_named(worst[1], len(book.rows) > 1)}: {_say(worst[0], term, is_broken, limit)}"
+        # A share of all that the client holds is of no portfolio.
+        named = _named(worst[1], len(book.rows) > 1 and held.term != "max_position_share")
+        sentence = f"{named}: {_say(worst[0], term, is_broken, limit)}"
         return LimitCheck(
             term=held,
             limit=limit,

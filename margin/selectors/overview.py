@@ -21,9 +21,9 @@ from margin.selectors.tables import fetch_rows, tables_as_of
 
 EVERYTHING = PositionFilter()
 FALL_RATIO = 0.10
-DIES_IN_FALL = (
-    f"(p.side = 'long' AND r.liquidation_price >= r.mark_price * (1 - {FALL_RATIO}) OR r.state = 4)"
-)
+DIES_IN_FALL = f"""
+    (r.state = 4 OR r.state < 5 AND p.side = 'long' AND r.liquidation_price >= r.mark_price * (1 - {FALL_RATIO}))
+"""
 # All that there is needs nothing of clients, portfolios and accounts to be found.
 WHOLE_BOOK = "{risks} JOIN portfolios_instrument i ON i.id = p.instrument_id"
 RANK_WORDS = ("liquidatable", "critical", "danger", "unknown", "watch", "ok")
@@ -74,6 +74,16 @@ class BookSummary:
         if not self.margin_dollars or self.fall_lost_dollars is None or self.margin_dollars < 0:
             return None
         return self.fall_lost_dollars / self.margin_dollars
+
+    @property
+    def nothing_known(self) -> bool:
+        """There are positions, and of none can be told what a fall would do to it."""
+        return 0 < self.total == self.without_figures
+
+    @property
+    def cannot_be_told(self) -> int:
+        """In a state that nobody knows now, whatever it was."""
+        return self.stale + self.unknown
 
     @property
     def run_id(self) -> str:

@@ -191,6 +191,6 @@ def _figures_of(held: Sequence[Held], market: Market, thresholds: Thresholds) ->
 def _touch(held: Sequence[Held], figures: Figures, as_of: datetime) -> Figures:
     """Unknown where a sweep had found by then that the mark reached liquidation of the position as it stood."""
     touches = touches_as_of([one.position_id for one in held], as_of)
-    touched = np.array([touches.get(one.position_id) == one.state.version for one in held], dtype=np.bool_)
+    touched = np.array([one.position_id in touches for one in held], dtype=np.bool_)
     state, reason = touch_states(figures.state, figures.reason, touched)
     return replace(figures, state=state, reason=reason)

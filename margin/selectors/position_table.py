@@ -13,11 +13,13 @@ from uuid import UUID
 
 from margin.selectors.columns import MARGIN_DOLLARS, SortKey, SortTerm
 from margin.selectors.dollars import IN_DOLLARS
-from margin.selectors.positions import COLUMNS, BadCursor, PositionFilter, conditions_of, tables_of
+from margin.selectors.positions import COLUMNS, IS_STALE, BadCursor, PositionFilter, conditions_of, tables_of
 from margin.selectors.rows import PositionRow, build_rows
 from margin.selectors.tables import Tables, fetch_rows
 
-MAX_CURSOR = 4_000
+# Four names as long as they may be, of four bytes a letter; with all else that an address may ask for it still is a
+# request line of at most 4,094 characters, which is what gunicorn takes.
+MAX_CURSOR = 2_300
 # What a filter or a sort may need beside the position, its risk and its instrument.
 JOINS = {
     "c": "JOIN advisors_client c ON c.firm_id = p.firm_id AND c.id = p.client_id",
@@ -34,6 +36,7 @@ FROM {{found}} WHERE p.closed_at IS NULL {{which}} GROUP BY p.portfolio_id
 PAGE = f"""
 WITH found AS MATERIALIZED (
     SELECT p.id, p.public_id, p.client_id, {{keys}}, coalesce(r.state < 5, false) AS has_figures,
+        coalesce(r.state < 5 AND {IS_STALE}, false) AS is_stale,
         {IN_DOLLARS}::float8 AS dollars, r.max_loss, r.value, r.unrealised_pnl, r.maintenance_margin,
         p.isolated_wallet::float8 AS margin, r.distance_ratio, r.distance_sigmas, r.margin_ratio
     FROM {{source}} WHERE {{conditions}}
@@ -41,6 +44,7 @@ WITH found AS MATERIALIZED (
     SELECT count(*) AS rows, (SELECT count(*) FROM (SELECT DISTINCT client_id FROM found) them) AS clients,
         count(*) FILTER (WHERE NOT ({{beyond}})) AS before, count(*) FILTER (WHERE NOT has_figures) AS left_out,
         count(*) FILTER (WHERE has_figures AND max_loss * dollars IS NULL) AS without_dollars,
+        count(*) FILTER (WHERE is_stale) AS stale,
         sum(max_loss * dollars) FILTER (WHERE has_figures) AS risk_dollars,
         sum(value * dollars) FILTER (WHERE has_figures) AS value_dollars,
         sum(unrealised_pnl * dollars) FILTER (WHERE has_figures) AS pnl_dollars,
@@ -66,6 +70,8 @@ class TableTotals:
     # Not known what they are at, and known but in a collateral that nothing here prices in dollars.
     left_out: int
     without_dollars: int
+    # In the totals, by figures that are not in force any more.
+    stale: int
     risk_dollars: float | None
     value_dollars: float | None
     pnl_dollars: float | None

@@ -46,14 +46,18 @@ FARTHEST = 1e9
 DISTANCE = f"""
     least(coalesce(r.distance_sigmas, r.distance_ratio * {SIGMAS_OF_RATIO!r}::float8, {FARTHEST}), {FARTHEST})::float8
 """
-IS_CLOSER = "(r.distance_ratio < %(distance)s OR coalesce(r.state, 5) >= 4)"
+IS_NOT_KNOWN = f"(coalesce(r.state, 5) = 5 OR coalesce({IS_STALE}, true))"
+IS_CLOSER = f"(r.distance_ratio < %(distance)s OR r.state = 4 OR {IS_NOT_KNOWN})"
 HAS_MARGIN = f"coalesce(p.isolated_wallet::float8 * {IN_DOLLARS} >= %(margin)s, true)"
-MENTIONS = """position(%(text)s IN lower(concat_ws(' ',
-    c.name, f.name, a.label, i.symbol, i.venue, p.side, p.external_id))) > 0"""
+# As the search compares: width and case do not count.
+COMPARED = "lower(normalize(({})::text, NFKC))"
+NAMES = "concat_ws(' ', c.name, f.name, a.label, i.symbol, i.venue, p.side, p.external_id)"
+MENTIONS = f"position({COMPARED.format('%(text)s')} IN {COMPARED.format(NAMES)}) > 0"
 STOPS = {
     "missing": "p.stop_price IS NULL",
-    "behind": """(p.side = 'long' AND p.stop_price::float8 <= r.liquidation_price
-        OR p.side = 'short' AND p.stop_price::float8 >= r.liquidation_price)""",
+    "behind": f"""(p.stop_price IS NOT NULL AND ({IS_NOT_KNOWN}
+        OR p.side = 'long' AND p.stop_price::float8 <= r.liquidation_price
+        OR p.side = 'short' AND p.stop_price::float8 >= r.liquidation_price))""",
 }
 
 
@@ -101,7 +105,7 @@ def conditions_of(chosen: PositionFilter) -> tuple[list[str], dict[str, Any]]:
         (f"{RANK} = ANY(%(ranks)s)", "ranks", list(chosen.state_ranks)),
         (IS_CLOSER, "distance", chosen.distance_below),
         (HAS_MARGIN, "margin", chosen.margin_from_dollars),
-        (MENTIONS, "text", chosen.text.casefold()),
+        (MENTIONS, "text", chosen.text),
     ):
         if value not in (None, "", []):
             conditions.append(condition)
@@ -125,8 +129,10 @@ def list_positions(
     tables = tables_of(chosen, as_of)
     place = parse_cursor(cursor)
     if place is not None:
-        conditions.append(f"({RANK}, {DISTANCE}, p.public_id) > (%(rank)s, %(distance)s, %(id)s)")
-        parameters.update(zip(("rank", "distance", "id"), place, strict=True))
+        conditions.append(
+            f"({RANK}, {DISTANCE}, p.public_id) > (%(place_rank)s, %(place_distance)s, %(place_id)s)"
+        )
+        parameters.update(zip(("place_rank", "place_distance", "place_id"), place, strict=True))
     raw = tables.fetch(
         f"SELECT {COLUMNS}, {RANK} AS rank, {DISTANCE} AS distance_key FROM {{positions}} "
         f"WHERE {' AND '.join(conditions)} ORDER BY rank, distance_key, p.public_id LIMIT %(rows)s",

@@ -80,8 +80,18 @@ class News:
         return sum(count for _, _, count in self.moves.moves[SHOWN_MOVES:])
 
     @property
+    def opened(self) -> int:
+        """Positions that came into the log since."""
+        return sum(count for _, count in self.moves.opened)
+
+    @property
+    def opened_words(self) -> str:
+        """Those of them that need somebody, the worst first."""
+        return ", ".join(f"{count} {state}" for state, count in self.moves.opened if state != "ok")
+
+    @property
     def has_any(self) -> bool:
-        return bool(self.moves.moves or self.recorded)
+        return bool(self.moves.moves or self.moves.opened or self.recorded)
 
 
 def read_news(since_at: datetime, *, as_of: datetime | None = None) -> News:

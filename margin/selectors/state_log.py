@@ -1,5 +1,6 @@
 """The log of states: what each position went through as sweeps found it, and what moved since a moment."""
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,20 +29,29 @@ ORDER BY at DESC, id DESC LIMIT %(latest)s
 # The first change after a moment names the state at the moment; of a position that is newer, its first state stands
 # for it.
 MOVES = """
-SELECT m.was, m.state, count(*) FROM (
+SELECT m.was, m.state, m.is_new, count(*) FROM (
     SELECT position_id, (array_agg(coalesce(was, state) ORDER BY at, id))[1] AS was,
+        (array_agg(was IS NULL ORDER BY at, id))[1] AS is_new,
         (array_agg(state ORDER BY at DESC, id DESC))[1] AS state
     FROM margin_statechange WHERE at > %(since)s AND at <= coalesce(%(as_of)s, 'infinity'::timestamptz)
     GROUP BY position_id) m
 JOIN portfolios_position p ON p.id = m.position_id
-WHERE m.was <> m.state AND (p.closed_at IS NULL OR p.closed_at > %(as_of)s) GROUP BY m.was, m.state
+WHERE (m.was <> m.state OR m.is_new) AND (p.closed_at IS NULL OR p.closed_at > %(as_of)s)
+GROUP BY m.was, m.state, m.is_new
 """
-# The newest time it was liquidatable, and as which version.
-TOUCHES = """
-SELECT n.id, c.position_version FROM unnest(%(positions)s::bigint[]) AS n (id)
+# What was liquidatable as a version stays touched until anything is recorded that is more than a payment of funding
+# which we worked out ourselves: that tells nothing of whether the venue has closed it. A version counts events.
+IS_STILL_TOUCHED = """
+NOT EXISTS (SELECT FROM (SELECT kind, source FROM portfolios_positionevent
+    WHERE position_id = {position} AND recorded_at <= {at} ORDER BY seq OFFSET {version}) later
+    WHERE NOT (kind = 'funding' AND source = 'computed'))
+"""
+TOUCHES = f"""
+SELECT n.id FROM unnest(%(positions)s::bigint[]) AS n (id)
 CROSS JOIN LATERAL (SELECT position_version FROM margin_statechange
-    WHERE position_id = n.id AND state = %(liquidatable)s AND at <= %(as_of)s ORDER BY at DESC, id DESC LIMIT 1) c
-"""
+    WHERE position_id = n.id AND state = {LIQUIDATABLE} AND at <= %(as_of)s ORDER BY at DESC, id DESC LIMIT 1) c
+WHERE {IS_STILL_TOUCHED.format(position="n.id", at="%(as_of)s", version="c.position_version")}
+"""  # put together from constants of the module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +73,15 @@ class StateChangeRow:
 
 @dataclass(frozen=True, slots=True)
 class StateMoves:
-    """How many positions are worse and better than they were; moves as (was, is, how many), the worst first."""
+    """How many positions are worse and better than they were; moves as (was, is, how many), the worst first.
+
+    opened: those that were not there before, as (is, how many), the worst first.
+    """
 
     worse: int
     better: int
     moves: tuple[tuple[str, str, int], ...]
+    opened: tuple[tuple[str, int], ...] = ()
 
 
 def states_since(position_ids: Collection[int]) -> dict[int, datetime]:
@@ -83,22 +97,27 @@ def changes_of(position_id: int, *, as_of: datetime | None = None, latest: int =
 
 def moves_since(since: datetime, *, as_of: datetime | None = None) -> StateMoves:
     """Who of the open positions in the scope in force is in another state than at a moment."""
-    found = [
-        (SEVERITY.index(was), SEVERITY.index(state), count)
-        for was, state, count in _fetch(MOVES, {"since": since, "as_of": as_of})
-    ]
+    moved: Counter[tuple[int, int]] = Counter()
+    opened: Counter[int] = Counter()
+    for was, state, is_new, count in _fetch(MOVES, {"since": since, "as_of": as_of}):
+        if was != state:
+            moved[SEVERITY.index(was), SEVERITY.index(state)] += count
+        if is_new:
+            opened[SEVERITY.index(state)] += count
+    found = [(*move, count) for move, count in moved.items()]
     found.sort(key=lambda move: (-move[1], -move[0]))
     return StateMoves(
         worse=sum(count for was, state, count in found if state > was),
         better=sum(count for was, state, count in found if state < was),
         moves=tuple((_word(SEVERITY[was]), _word(SEVERITY[state]), count) for was, state, count in found),
+        opened=tuple((_word(SEVERITY[state]), opened[state]) for state in sorted(opened, reverse=True)),
     )
 
 
-def touches_as_of(position_ids: Collection[int], as_of: datetime) -> dict[int, int]:
-    """The version as which each position was last found liquidatable by then; without one it never was."""
-    values = {"positions": sorted(set(position_ids)), "as_of": as_of, "liquidatable": LIQUIDATABLE}
-    return dict(_fetch(TOUCHES, values))
+def touches_as_of(position_ids: Collection[int], as_of: datetime) -> set[int]:
+    """The positions that were found liquidatable by then, as they still stood."""
+    values = {"positions": sorted(set(position_ids)), "as_of": as_of}
+    return {position_id for (position_id,) in _fetch(TOUCHES, values)}
 
 
 def _build_row(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
+from math import inf
 
 from margin.selectors.rows import PositionRow
 from margin.selectors.state_log import StateChangeRow, changes_of
@@ -12,7 +13,7 @@ from portfolios.selectors import EventRow, list_events
 
 EVENTS_READ = 60
 CHANGES_READ = 30
-SHOWN = 24
+SHOWN = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ def get_timeline(row: PositionRow, *, as_of: datetime | None = None) -> Timeline
         for change in changes
         if change.was is not None and (since is None or change.at >= since)
     ]
-    items.sort(key=lambda item: item.at, reverse=True)
+    # Of one moment the last recorded first; a change of state follows what made it.
+    items.sort(key=lambda item: (item.at, item.event.seq if item.event else inf), reverse=True)
     shown = tuple(_in_runs(items))
     return Timeline(shown[:SHOWN], len(shown) > SHOWN or row.version > len(events))
 

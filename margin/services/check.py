@@ -21,6 +21,7 @@ from margin.selectors.book import COLUMNS as POSITION_COLUMNS
 from margin.selectors.book import Book, UnreadableRows, fetch_arrays
 from margin.selectors.levels import list_thresholds
 from margin.selectors.market import Market, read_market
+from margin.selectors.state_log import IS_STILL_TOUCHED
 from margin.selectors.volatility import KNOWN as KNOWN_VOLATILITY
 from margin.services.risk import COLUMNS as RISK_COLUMNS
 from margin.services.risk import figure_columns
@@ -42,8 +43,9 @@ EXISTS (SELECT FROM margin_markdoubt d WHERE d.instrument_id = p.instrument_id A
     AND coalesce(d.until_at, 'infinity') > r.computed_at)
 """
 TOUCHED = f"""
-EXISTS (SELECT FROM margin_statechange s WHERE s.position_id = p.id AND s.position_version = r.position_version
-    AND s.state = {LIQUIDATABLE} AND s.at <= r.computed_at)
+EXISTS (SELECT FROM margin_statechange s WHERE s.position_id = p.id AND s.state = {LIQUIDATABLE}
+    AND s.at <= r.computed_at
+    AND {IS_STILL_TOUCHED.format(position="p.id", at="r.computed_at", version="s.position_version")})
 """  # put together from constants of the module
 LOGGED = """
 SELECT {} FROM margin_statechange s WHERE s.position_id = p.id AND s.at <= r.computed_at

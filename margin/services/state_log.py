@@ -16,7 +16,7 @@ from margin.engine.types import Bool, Figures, Float, Int64
 from margin.selectors.book import Book, fetch_arrays
 from margin.selectors.gaps import EMPTY, Gap, read_gap, read_quoted, read_worst
 from margin.selectors.market import Market
-from margin.selectors.state_log import SEVERITY
+from margin.selectors.state_log import IS_STILL_TOUCHED, SEVERITY
 from margin.services.risk import COLUMNS, RiskRows
 from margin.services.wicks import may_be_worse
 
@@ -31,14 +31,16 @@ FORMER = (
 READ_FORMER = f"""
 SELECT {", ".join(f"array_agg({name})" for _, _, name in FORMER)} FROM margin_riskstate WHERE mark_age_limit_seconds > 0
 """  # noqa: S608  # put together from constants of the module
-# Of the few positions in question: the newest change, the version as which each was last liquidatable, and since when
-# it is the version that the book knows. The book knows nothing that was recorded after its moment.
+# Of the few positions in question: the newest change, whether it is as it was when it last was liquidatable, and since
+# when it is what the book knows, but for payments that we worked out. The book knows nothing recorded after its moment.
 READ_LOG = f"""
 SELECT n.id, newest.state, newest.position_version, newest.at,
-    (SELECT position_version FROM margin_statechange WHERE position_id = n.id AND state = {LIQUIDATABLE}
-     ORDER BY at DESC, id DESC LIMIT 1),
-    (SELECT max(recorded_at) FROM portfolios_positionevent WHERE position_id = n.id AND recorded_at <= %s)
-FROM unnest(%s::bigint[]) AS n (id)
+    coalesce((SELECT {IS_STILL_TOUCHED.format(position="n.id", at="%(at)s", version="t.position_version")}
+     FROM (SELECT position_version FROM margin_statechange WHERE position_id = n.id AND state = {LIQUIDATABLE}
+        ORDER BY at DESC, id DESC LIMIT 1) t), false),
+    (SELECT max(recorded_at) FROM portfolios_positionevent WHERE position_id = n.id AND recorded_at <= %(at)s
+        AND NOT (kind = 'funding' AND source = 'computed'))
+FROM unnest(%(ids)s::bigint[]) AS n (id)
 LEFT JOIN LATERAL (SELECT state, position_version, at FROM margin_statechange WHERE position_id = n.id
     ORDER BY at DESC, id DESC LIMIT 1) newest ON true
 """  # noqa: S608  # put together from constants of the module
@@ -112,7 +114,7 @@ class _Log:
     state: int | None
     version: int | None
     at: datetime | None
-    touched_version: int | None
+    is_touched: bool
     recorded_at: datetime | None
 
 
@@ -149,14 +151,14 @@ def follow_states(cursor: Any, rows: RiskRows, book: Book, market: Market, stand
         np.zeros(len(rows), dtype=np.bool_) if gap.is_empty else may_be_worse(rows, book, market, gap)
     ) & ~touched
     shown = touch_states(state, reason, touched)
-    moved = (shown[0] != former.state) | ((shown[0] == LIQUIDATABLE) & (former.version != version))
+    # Who was touched as another version may still be.
+    may_touch = (shown[0] == LIQUIDATABLE) | (former.reason == Reason.TOUCHED)
+    moved = (shown[0] != former.state) | (may_touch & (former.version != version))
     asked = np.flatnonzero(moved | may_wick)
     if not len(asked):
         return _show(rows, *shown)
     log = _read_log(cursor, rows.columns[0][asked], market.at)
-    touched[asked] |= [
-        found.touched_version == is_now for found, is_now in zip(log, version[asked].tolist(), strict=True)
-    ]
+    touched[asked] |= [found.is_touched for found in log]
     follow = _Follow(cursor, rows, book, market, gap, former, asked.tolist(), log)
     wicks = follow.find_wicks((may_wick & ~touched)[asked], standing.swept_to)
     for place, wick in wicks.items():
@@ -197,15 +199,16 @@ def _gap_before(cursor: Any, market: Market, standing: Standing) -> Gap:
     if standing.swept_to is None or standing.swept_to >= market.at:
         return EMPTY
     key = (standing.swept_to, market.at)
-    if key not in _gaps:
+    gap = _gaps.get(key)
+    if gap is None:
         if len(_gaps) >= MOST_GAPS:
             _gaps.clear()
-        _gaps[key] = read_gap(cursor, market, standing.swept_to)
-    return _gaps[key]
+        gap = _gaps[key] = read_gap(cursor, market, standing.swept_to)
+    return gap
 
 
 def _read_log(cursor: Any, ids: Int64, at: datetime) -> list[_Log]:
-    cursor.execute(READ_LOG, [at, ids])
+    cursor.execute(READ_LOG, {"at": at, "ids": ids})
     found = {key: _Log(*values) for key, *values in cursor.fetchall()}
     return [found[key] for key in ids.tolist()]
 
@@ -258,7 +261,8 @@ class _Follow:
         some = _pick(self.book, places)
         at_worst = _figures_at(some, self.market, marks)
         now = _figures_at(some, self.market, self.rows.columns[PLACE["mark_price"]][places])
-        rank = np.array([NOTHING if state is None else RANK[state] for state in before])
+        # Who was liquidatable once and is not touched now was told of since: it can become so again.
+        rank = np.array([NOTHING if state in {None, LIQUIDATABLE} else RANK[state] for state in before])
         is_worse = (at_worst.state != UNKNOWN) & (RANK[at_worst.state] > np.maximum(rank, RANK[now.state]))
         found = np.flatnonzero(is_worse).tolist()
         if not found:

@@ -198,7 +198,8 @@ CELLS: dict[str, Callable[[Line], Text]] = {
     "portfolio": lambda line: line.row.portfolio_name,
     "account": lambda line: line.row.account_label,
     "reference": lambda line: line.row.external_id,
-    "venue": lambda line: line.row.venue_name,
+    # That the firm is a demo stands beside its name: not in every row again.
+    "venue": lambda line: line.row.venue_name.removesuffix(" (demo)"),
     "side": lambda line: line.row.side,
     "settle": lambda line: line.row.settle_asset,
     "set_leverage": lambda line: or_reason(times(line.row.leverage), "The venue's figure was not recorded"),

@@ -49,9 +49,23 @@ def clients(request: HttpRequest) -> HttpResponse:
         # Names only, and of now: where a count or a state would stand, the page says that this role does not see it.
         context: dict[str, Any] = {"assignments": list_assignments(), "lines": None, "can_edit": False}
     else:
-        lines = list_client_lines(as_of=moment_of(request))
-        context = {"lines": lines, "assignments": None, "can_edit": may_edit(request)}
+        context = {**_list_context(request), "assignments": None, "can_edit": may_edit(request)}
     return page(request, "margin/clients.html", context)
+
+
+@require_GET
+@requires(Permission.VIEW_RISK)
+def clients_live(request: HttpRequest) -> HttpResponse:
+    if is_unchanged(request, overview.get_last_run()):
+        return HttpResponse(status=204)
+    return render(request, "margin/_clients_live.html", _list_context(request))
+
+
+def _list_context(request: HttpRequest) -> dict[str, Any]:
+    moment = moment_of(request)
+    # The run first: lines may be newer than what they are called, never older.
+    run = overview.get_last_run(as_of=moment)
+    return {"run_id": run.run_id, "lines": list_client_lines(as_of=moment)}
 
 
 @require_GET

@@ -40,6 +40,9 @@ def view_save(request: HttpRequest) -> HttpResponse:
         except saved_views.ViewRefused as error:
             form.add_error("name", error.message)
         else:
+            left_out = saved_views.left_out_of_team_view(query) if given["is_team"] else []
+            if left_out:
+                messages.info(request, f"The view is shared without {' and '.join(left_out)}.")
             return redirect(f"{reverse('margin:positions')}?{query}")
     return page(request, "margin/positions.html", table_context(request, asked, form), status=422)
 

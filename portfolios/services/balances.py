@@ -85,10 +85,6 @@ def record_balance(
         recorded_at=stamp.recorded_at,
         author_id=stamp.member_id,
     )
-    audit.record(
-        "balance recorded",
-        object_type="account",
-        object_id=account,
-        after={"asset": asset, "free_collateral": free_collateral, "balance_at": at},
-    )
+    kept = {"asset": asset, "free_collateral": free_collateral, "balance_at": at}
+    audit.record("balance recorded", object_type="account", object_id=account, after=kept)
     return BalanceKept(balance_at=at, newer_at=newest if newest is not None and newest > at else None)

@@ -96,6 +96,20 @@ const believe = (chip) => {
   chip.className = names;
   chip.lastChild.textContent = word;
 };
+// "Can I trust this page?" was answered when it came: nobody who does not answer now is believed.
+const answer = (isSilent) => {
+  for (const told of document.querySelectorAll("[data-lost]")) {
+    told.dataset.sure ??= told.textContent;
+    const isLate = told.closest("section").querySelector("[data-age].is-past");
+    const text = isSilent ? told.dataset.lost : isLate ? told.dataset.late : told.dataset.sure;
+    if (told.textContent !== text) told.textContent = text;
+  }
+};
+const silentFor = () => {
+  const asked = parts("[data-poll]");
+  return asked.length ? Date.now() - Math.max(Math.min(...asked), seenAt) : 0;
+};
+const LIVE_CHIPS = "main :is([data-run], td, .title) .state";
 const showDoubt = () => {
   if (document.querySelector("header.top.past")) return;
   const now = Date.now();
@@ -105,13 +119,15 @@ const showDoubt = () => {
   for (const chip of former.keys()) if (!chip.isConnected) former.delete(chip);
   // A page without a part that asks again is as old as its opening.
   const rest = live.length ? Math.min(...live) : openedAt;
-  for (const chip of document.querySelectorAll("main :is([data-run], td, .title) .state")) {
+  const chips = document.querySelectorAll(LIVE_CHIPS);
+  for (const chip of chips) {
     const part = chip.closest("[data-run]");
     if (isLost || isOld(part ? heard(part) : rest)) doubt(chip);
     else if (former.has(chip)) believe(chip);
   }
   document.documentElement.classList.toggle("is-lost", isLost);
-  document.documentElement.classList.toggle("is-old", !live.length && isOld(openedAt));
+  document.documentElement.classList.toggle("is-old", chips.length > 0 && !live.length && isOld(openedAt));
+  answer(isLost || silentFor() >= LOST_AFTER_MS);
   const shown = isLost ? `Not up to date · ${title}` : title;
   if (document.title !== shown) document.title = shown;
 };
@@ -130,12 +146,12 @@ const tick = () => {
     if (!firstSeen.has(age)) firstSeen.set(age, now);
     const seconds = Number(age.dataset.age) + (now - firstSeen.get(age)) / 1000;
     age.textContent = words(seconds);
-    if (age.dataset.limit && seconds > Number(age.dataset.limit)) age.closest(".fresh")?.classList.add("is-late");
+    if (!age.dataset.limit || seconds <= Number(age.dataset.limit)) continue;
+    age.classList.add("is-past");
+    age.closest(".fresh")?.classList.add("is-late");
   }
-  const asked = parts("[data-poll]");
-  const silent = asked.length ? now - Math.max(Math.min(...asked), seenAt) : 0;
   const lost = document.getElementById("lost");
-  if (lost) lost.hidden = document.hidden || silent < LOST_AFTER_MS;
+  if (lost) lost.hidden = document.hidden || silentFor() < LOST_AFTER_MS;
   showDoubt();
 };
 setInterval(tick, 1000);

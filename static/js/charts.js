@@ -94,6 +94,19 @@ const tell = (figure, isNew) => {
   figure.classList.toggle("is-old", !isNew);
 };
 
+// Strip and figures are of one run: a figure of a newer one asks the part for it, but not with every answer.
+const RUN = /^\d{8}T\d{6}\.\d{6}/;
+const WAKE_AT_MOST_EVERY_MS = 2_000;
+let wokenAt = 0;
+const runOf = (version) => RUN.exec(version ?? "")?.[0] ?? "";
+const agree = (fig) => {
+  const part = document.querySelector("[data-run]");
+  const run = runOf(part?.dataset.run);
+  if (!run || runOf(fig.version) <= run || Date.now() - wokenAt < WAKE_AT_MOST_EVERY_MS) return;
+  wokenAt = Date.now();
+  window.htmx.trigger(part, "wake");
+};
+
 const load = async (plot) => {
   const figure = plot.closest("figure");
   const url = new URL(plot.dataset.fig, location.href);
@@ -105,10 +118,13 @@ const load = async (plot) => {
     if (elsewhere) location.assign(elsewhere);
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const fig = answer.status === 204 ? known : await answer.json();
-    if (fig.version !== known?.version) {
+    // Of two questions under way the older may be answered last.
+    const isOvertaken = runOf(drawn.get(plot)?.fig.version) > runOf(fig.version);
+    if (fig.version !== known?.version && !isOvertaken) {
       describe(plot, fig);
       await draw(plot, fig);
     }
+    agree(fig);
     tell(figure, true);
   } catch {
     tell(figure, false);

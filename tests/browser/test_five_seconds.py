@@ -2,6 +2,7 @@
 
 import pytest
 
+from margin.charts.book import short_money
 from tests.browser.stage import MARKS, WIDTHS, visit
 
 pytestmark = MARKS
@@ -45,3 +46,45 @@ def test_home_is_read_in_five_seconds(chromium, site, width, scheme):
     )
     assert all(wide <= room for wide, room in sizes), "an answer is cut"
     assert visitor.faults == []
+
+
+# One poll, and time for its answer.
+POLLED_MS = 7_000
+
+
+def test_strip_and_pictures_tell_one_moment(chromium, site):
+    visitor = visit(chromium, site, "advisor", 1440, "light")
+    visitor.open("/")
+    with site.without_feed():
+        visitor.page.wait_for_timeout(POLLED_MS)
+        blocks = visitor.page.locator(".strip.five > section")
+        lost = float(blocks.nth(3).locator(".big").inner_text().split()[0].replace(",", ""))
+        worst = blocks.nth(1).locator(".who").inner_text()
+        titles = {name: figure["title"] for name, figure in visitor.figures().items()}
+    assert f"A 10 % fall would take {short_money(lost) if lost else 'nothing'} " in titles["ladder"]
+    assert worst in titles["map"]
+
+
+@pytest.mark.parametrize(("path", "box"), [("/", "#queue-scroll"), ("/positions", "#positions-scroll")])
+def test_a_table_shows_its_last_column_at_1440(chromium, site, path, box):
+    visitor = visit(chromium, site, "compliance", 1440, "light")
+    visitor.open(path)
+    visitor.wait_until(f"document.querySelector('{box}')", 30)
+    wide, room = visitor.page.evaluate(
+        f"(() => {{ const it = document.querySelector('{box}'); return [it.scrollWidth, it.clientWidth]; }})()"
+    )
+    assert wide <= room
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_long_name_makes_no_page_wider(chromium, site, width):
+    visitor = visit(chromium, site, "advisor", width, "light")
+    visitor.open("/clients/new")
+    visitor.page.fill("input[name=name]", "W" * 120)
+    visitor.page.fill("input[name=reference]", f"LONG-{width}")
+    visitor.page.click("main form button[type=submit]")
+    visitor.page.wait_for_selector("#client-live")
+    # Not opened as other pages are: a client who holds nothing has a picture without a line.
+    assert visitor.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    visitor.open("/clients")
+    assert visitor.page.locator("td.name.clip a", has_text="WWW").first.is_visible()

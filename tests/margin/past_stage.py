@@ -139,9 +139,13 @@ class Stage:
                 event["effective_at"] = position.opened_at + timedelta(seconds=chance.randint(1, 300))
             if chance.random() < 0.3:
                 event = self._correction(position, chance, event)
+            # What we work out ourselves comes by itself, at its own moment.
+            is_ours = event["kind"] == "funding" and event.keys().isdisjoint({"effective_at", "replaces_seq"})
             try:
                 with transaction.atomic():
-                    services.append_event(position=public_id, source="form", **event)
+                    services.append_event(
+                        position=public_id, source="computed" if is_ours else "form", **event
+                    )
             except EventRefused:
                 return
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from margin.charts import ladder_figure, price_figure, risk_map_figure, used_figure
-from margin.charts.figure import LABEL_GAP_PX, Level, price_ticks, spread, time_axis
+from margin.charts.figure import LABEL_GAP_PX, Level, price_ticks, spread, stamp, time_axis
 from margin.engine.states import Thresholds
 from margin.selectors.history import Bar, HistoryEvent, PositionHistory
 from margin.selectors.ladder import BookStanding, Standing
@@ -79,7 +79,16 @@ def test_used_figure_reaches_the_worst_of_each_bar():
     assert figure.title == "Maintenance used touched 7.0 % and stands at 5.0 %"
 
 
-@pytest.mark.parametrize("closed_by", ["liquidated", "closed"])
+def test_used_figure_of_a_liquidated_position_ends_at_all_of_it():
+    row = build_row(raw_row(closed_at=AT + timedelta(minutes=1, seconds=30), closed_by="liquidated"))
+    figure = used_figure(row, make_history())
+    line = traces(figure)["Maintenance used"]
+    assert figure.title == "Maintenance used reached 100 % and the position was liquidated"
+    assert line["y"] == pytest.approx([3.0, 4.0, 100.0])
+    assert line["x"][-1] == stamp(AT + timedelta(minutes=1, seconds=30))
+
+
+@pytest.mark.parametrize("closed_by", ["deleveraged", "closed"])
 def test_used_figure_of_a_position_that_ended_says_what_it_was(closed_by):
     row = build_row(raw_row(closed_at=AT + timedelta(minutes=3), closed_by=closed_by))
     figure = used_figure(row, make_history())

@@ -9,11 +9,13 @@ from django.utils import timezone
 
 from advisors.scope import open_scope
 from margin.engine.reasons import Reason
+from margin.engine.states import LIQUIDATABLE
 from margin.selectors.tables import NOW
 from margin.services import MarkIn, ingest_marks
 from margin.services.removal import RemovalRefused, record_event
 from tests.conftest import signed_in_as
 from tests.margin.priced_book import ETH
+from tests.margin.risk_rows import change
 from tests.margin.state_stage import CALM, GONE, Stage
 
 
@@ -105,3 +107,14 @@ def test_a_plan_for_the_book_ends_with_its_statement(stage):
                 "SELECT current_setting('enable_nestloop'), current_setting('join_collapse_limit')"
             )
             assert cursor.fetchone() == ("on", "8")
+
+
+def test_a_second_touch_after_margin_was_added_is_told_too(stage):
+    stage.quote(GONE)
+    stage.sweep()
+    assert stage.row().state == LIQUIDATABLE
+    change(stage.book, "close", "margin_added", amount=500)
+    stage.quote("2000")
+    stage.quote(CALM)
+    stage.sweep()
+    assert stage.row().reason == Reason.TOUCHED

@@ -109,6 +109,14 @@ def test_old_balances_are_said_to_be_old_and_coins_without_a_mark_have_no_price(
     assert "over 24 h old" in figure.alt
 
 
+def test_figure_of_a_client_without_a_position_has_nothing_to_measure(book):
+    beside = taken(book)[1]
+    figure = boxes_figure(Holdings((), True, "r", share_margin([])), beside)
+    assert (figure.data, figure.layout["xaxis"]["visible"]) == ([], False)
+    assert figure.title.startswith("No position is open")
+    assert boxes_figure(*taken(book)).layout["xaxis"]["visible"]
+
+
 def test_the_venue_may_draw_what_stands_free_beside_boxes_that_are_topped_up(book):
     ours = book.cast.ours
     free(book, "5000")
@@ -117,7 +125,9 @@ def test_the_venue_may_draw_what_stands_free_beside_boxes_that_are_topped_up(boo
     figure = boxes_figure(*taken(book))
     assert figure.data[0]["marker"]["pattern"]["shape"] == ["", "", "/"]
     assert "may be drawn" in figure.layout["annotations"][2]["text"]
-    assert figure.title == "2 boxes hold 60.9 k USD, 400 of it lost so far; 5 k USD stands free beside them"
+    assert (
+        figure.title == "2 positions hold 60.9 k USD, 400 of it lost so far; 5 k USD stands free beside them"
+    )
 
 
 def test_the_way_back_is_what_the_engine_confirms(book):
@@ -172,6 +182,7 @@ def test_allocation_stands_against_the_cap_in_force():
     whole, own = share_margin(rows), share_margin(rows[:1])
     capped = allocation_figure(own, whole, Decimal(40), are_all=True, version="v")
     assert capped.title == "BTCUSDT long is 75.0 % of the client’s margin; 1 position beyond the cap of 40 %"
+    assert all(note["text"].endswith(" %") for note in capped.layout["annotations"][:-1])
     assert capped.layout["shapes"][0]["x0"] == 40
     assert capped.table["rows"] == [["BTCUSDT long", "7,500", "75.00", "100.00", "40"]]
     assert allocation_figure(own, whole, Decimal(80), are_all=True, version="v").title.endswith(

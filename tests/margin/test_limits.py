@@ -81,7 +81,7 @@ def test_the_position_that_goes_furthest_is_named() -> None:
     found = check("max_effective_leverage", "5", calm, row())
     assert found.position is not None
     assert found.position.symbol == "BTCUSDT"
-    assert found.sentence == "BTCUSDT long in Core: 8.5×, beyond at most 5×"
+    assert found.sentence == "BTCUSDT long in Core: 8.5×, above 5×"
     closest = check("min_distance", "5", calm, row())
     assert closest.sentence == "BTCUSDT long in Core: 11.41 %, within at least 5 %"
 
@@ -216,3 +216,10 @@ def test_adding_what_is_unknown_never_makes_a_limit_kept(
         assert together.verdict != "kept"
     else:
         assert together.verdict == alone.verdict
+
+
+def test_what_breaks_a_limit_is_above_or_below_it_and_a_share_of_the_client_is_of_no_portfolio() -> None:
+    rows = row(), row(id=8, isolated_wallet=Decimal(2000))
+    assert check("max_position_share", "45", *rows).sentence == "BTCUSDT long: 83.33 %, above 45 %"
+    assert check("min_distance", "12", *rows).sentence == "BTCUSDT long in Core: 11.41 %, below 12 %"
+    assert check("min_distance", "1", *rows).sentence.endswith("within at least 1 %")

@@ -146,6 +146,28 @@ def test_a_top_up_that_saved_it_is_the_title(book: Book) -> None:
     assert title == "Without the top-up this position would already be liquidated"
 
 
+def test_history_keeps_the_bar_that_liquidated_it_up_to_the_end(book: Book) -> None:
+    """The position was opened and ended within one bar; a mark after the end is not its own."""
+    book.mark(ETH, "2912")
+    with open_scope(book.cast.ours.scope("advisor")), transaction.atomic():
+        append_event(position=book.positions["close"], kind="liquidated")
+    book.mark(ETH, "1500")
+    with open_scope(book.cast.ours.scope("advisor")), transaction.atomic():
+        row = get_position(book.positions["close"])
+        history = get_history(row)
+    assert row.closed_at is not None
+    (ended,) = [bar for bar in history.bars if bar.at <= row.closed_at < bar.at + history.bar_width]
+    (at_last,) = [bar for bar in history.bars if bar.used_ratio is not None][-1:]
+    assert at_last == ended
+    assert ended.worst_used_ratio is not None
+    # 10 coins at 2,912: 900 − 880 of equity, 0.4 % of 29,120 to maintain; at 1,500 all were gone long ago.
+    assert ended.worst_used_ratio == pytest.approx(29_120 * 0.004 / 20)
+    assert all(bar.used_ratio is None for bar in history.bars if bar.at > ended.at)
+    figure = doors.browser(book.cast.ours, "advisor").get(f"{url_of(book)}/used.json").json()
+    assert figure["title"] == "Maintenance used reached 100 % and the position was liquidated"
+    assert next(trace for trace in figure["data"] if trace["name"] == "Maintenance used")["y"][-1] == 100.0
+
+
 def test_the_timeline_tells_events_and_changes_in_one_order(book: Book) -> None:
     book.mark(ETH, "2931")
     book.recompute()

@@ -5,6 +5,7 @@ from base64 import urlsafe_b64encode
 from decimal import Decimal
 from json import dumps
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
@@ -13,11 +14,13 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from margin.selectors import position_table
 from margin.selectors.columns import COLUMNS, MAX_SORTS, SortTerm, parse_sort
 from margin.selectors.position_table import Order, read_table
 from margin.selectors.positions import BadCursor, PositionFilter, list_positions
 from margin.selectors.rows import build_row
 from margin.selectors.tables import NOW
+from portfolios.selectors.search import search
 from tests import doors
 from tests.cast import Cast
 from tests.margin.past_stage import acting
@@ -212,6 +215,74 @@ def test_a_filter_leaves_out_only_what_it_says(book: Book) -> None:
         assert names(margin_from_dollars=40000.0) == expected["margin"]
         assert names(text="Ethu") == expected["text"]
         assert all(expected.values())
+
+
+def test_what_nobody_knows_is_left_out_by_no_filter_that_says_so(book: Book, superuser: Any) -> None:
+    """A price of an hour ago tells neither that a stop is ahead of liquidation nor that it is far."""
+    superuser.execute("UPDATE portfolios_position SET stop_price = 49000 WHERE external_id = 'healthy'")
+
+    def names(**chosen: Any) -> set[str]:
+        with acting(book.cast.ours, "compliance"):
+            return {row.external_id for row in list_positions(PositionFilter(**chosen)).rows}
+
+    assert names(stops=("behind",)) == {"close"}
+    assert names(distance_below=0.05) == {"close"}
+    superuser.execute("UPDATE margin_riskstate SET priced_at = priced_at - interval '1 hour'")
+    assert names(stops=("behind",)) == {"close", "healthy"}
+    assert names(distance_below=0.05) == {"close", "healthy", "colleagues"}
+    superuser.execute("TRUNCATE margin_riskstate")
+    assert names(stops=("behind",)) == {"close", "healthy"}
+
+
+def test_a_page_goes_on_where_a_filter_by_distance_is_in_force(book: Book) -> None:
+    chosen = PositionFilter(distance_below=0.9)
+    with acting(book.cast.ours, "compliance"):
+        whole = [row.external_id for row in list_positions(chosen).rows]
+        first = list_positions(chosen, limit=1)
+        rest = list_positions(chosen, limit=10, cursor=first.next_cursor)
+    assert [row.external_id for row in (*first.rows, *rest.rows)] == whole
+    assert len(whole) == 3
+
+
+@pytest.mark.parametrize("text", ["Großmann", "GROẞMANN", "groß", "Ｇroß"])
+def test_text_is_found_as_the_search_finds_it(book: Book, superuser: Any, text: str) -> None:
+    ours = book.cast.ours
+    superuser.execute("UPDATE advisors_client SET name = 'Großmann' WHERE public_id = %s", [ours.client])
+    with acting(ours, "compliance"):
+        found = {row.external_id for row in list_positions(PositionFilter(text=text)).rows}
+        assert found == {"healthy", "close"}
+        assert [hit.name for hit in search(text).clients.rows] == ["Großmann"]
+
+
+def test_longest_place_of_a_page_is_one_and_fits_the_line_of_a_request() -> None:
+    order = Order(parse_sort("-client,-portfolio,-account,-reference"))
+    names = ("\U0001f600" * length for length in (120, 120, 80, 80))
+    row = {f"k{n}": name for n, name in enumerate(names)} | {"public_id": UUID(int=2**128 - 1)}
+    cursor = position_table._cursor_of(row, order)
+    assert position_table._parse(cursor, order) == ([row[f"k{n}"] for n in range(4)], row["public_id"])
+    words = urlencode(
+        {"text": "ß" * 80, "client": UUID(int=0), "portfolio": UUID(int=0), "sort": order.words}
+    )
+    # https://docs.gunicorn.org/en/stable/settings.html#limit-request-line
+    assert len(f"GET /positions?{words}&after={'x' * position_table.MAX_CURSOR} HTTP/1.1") < 4094
+
+
+def test_totals_count_what_rests_on_old_prices(book: Book, superuser: Any) -> None:
+    def shown() -> tuple[int, str]:
+        with acting(book.cast.ours, "compliance"):
+            totals = read_table(EVERYTHING, parse_sort("-value")).totals
+        page = doors.browser(book.cast.ours, "compliance").get("/positions").content.decode()
+        return totals.stale, " ".join(page.split())
+
+    assert shown()[0] == 0
+    assert "on old prices" not in shown()[1]
+    superuser.execute(
+        "UPDATE margin_riskstate SET priced_at = priced_at - interval '1 hour' WHERE liquidation_price < 30000"
+    )
+    count, page = shown()
+    assert count in {2, 3}
+    assert f"; {count} rest on old prices" in page
+    assert "price ." not in page
 
 
 def test_totals_are_of_every_row_and_name_what_they_leave_out(book: Book) -> None:

@@ -66,7 +66,7 @@ def test_a_shared_view_names_no_client(book: Book) -> None:
         book,
         "advisor",
         "Ours",
-        query=f"client={client}&portfolio={client}&text=client&side=short",
+        query=f"client={client}&portfolio={client}&text=client&tag=Okafor&side=short",
         is_team=True,
     )
     save(book, "advisor", "Mine", query=f"client={client}&after=x&side=short")
@@ -75,6 +75,16 @@ def test_a_shared_view_names_no_client(book: Book) -> None:
             "Ours": "side=short",
             "Mine": f"client={client}&side=short",
         }
+
+
+def test_who_shares_a_view_is_told_what_it_leaves_out(book: Book) -> None:
+    browser = doors.browser(book.cast.ours, "advisor")
+    query = f"client={book.cast.ours.client}&text=x&side=short"
+    sent = {"name": "Ours", "query": query, "is_team": "on"}
+    told = browser.post("/positions/views/save", sent, follow=True).content.decode()
+    assert "The view is shared without the client and the words looked for." in told
+    silent = browser.post("/positions/views/save", {"name": "Mine", "query": query}, follow=True)
+    assert "shared without the client" not in silent.content.decode()
 
 
 def test_names_have_limits_and_are_given_once(book: Book) -> None:

@@ -1,6 +1,7 @@
 """The log of states: every change once, wicks between sweeps, and what was touched stays unknown."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
@@ -17,6 +18,7 @@ from margin.selectors.state_log import changes_of, moves_since, states_since
 from margin.services.check import Limits, check_rows
 from margin.services.days import seal_day
 from portfolios.models import Instrument
+from portfolios.services import append_event
 from tests.conftest import signed_in_as
 from tests.margin.past_stage import acting
 from tests.margin.priced_book import ETH
@@ -137,6 +139,55 @@ def test_touched_is_unknown_until_the_position_changes(stage, seen):
     stage.sweep()
     assert (stage.row().state, stage.row().reason) == (OK, 0)
     assert stage.new_changes()[-1] == (UNKNOWN, OK, False)
+
+
+def book_payment(stage, source):
+    with open_scope(stage.book.cast.ours.scope("advisor")), transaction.atomic():
+        append_event(
+            position=stage.book.positions["close"], kind="funding", amount=Decimal("-0.5"), source=source
+        )
+
+
+@pytest.mark.parametrize("seen", ["at a mark", "as a wick", "while doubted"])
+@pytest.mark.parametrize("source", ["computed", "form"])
+def test_payment_that_we_worked_out_ourselves_does_not_end_a_touch(stage, seen, source):
+    """Nor now, nor of the past, nor in the check: it tells nothing of what the venue did."""
+    calm(stage)
+    stage.quote(CALM, low=GONE)
+    if seen == "at a mark":
+        stage.quote(GONE)
+        stage.sweep()
+    stage.quote(CALM)
+    stage.sweep()
+    assert stage.row().reason == Reason.TOUCHED
+    if seen == "while doubted":
+        with signed_in_as("worker"):
+            eth = Instrument.objects.get(venue="binance_usdm", symbol=ETH)
+            MarkDoubt.objects.create(instrument=eth, source="test", price=1, since_at=timezone.now())
+    for loss in (lambda: None, stage.lose_rows, stage.begin_anew):
+        book_payment(stage, source)
+        loss()
+        stage.sweep()
+        row = stage.row()
+        expected = (UNKNOWN, Reason.TOUCHED) if source == "computed" else (OK, 0)
+        if source == "form" and seen == "while doubted":
+            expected = (UNKNOWN, Reason.SUSPECT_MARK)
+        assert (row.state, row.reason) == expected
+        assert faults() == {}
+        with signed_in_as("worker"), acting(stage.book.cast.ours):
+            found = read_past_book(row.computed_at)
+            place = [held.position_id for held in found.held].index(row.id)
+            assert (found.figures.state[place], found.figures.reason[place]) == expected
+
+
+@pytest.mark.parametrize(("source", "reason"), [("computed", Reason.TOUCHED), ("form", 0)])
+def test_payment_that_we_worked_out_ourselves_hides_no_wick_before_it(stage, source, reason):
+    calm(stage)
+    stage.quote(CALM, low=GONE)
+    stage.quote(CALM)
+    book_payment(stage, source)
+    stage.sweep()
+    assert stage.row().reason == reason
 
 
 def test_liquidatable_as_another_version_is_said_again_and_touches_that_one(stage):
@@ -303,6 +354,8 @@ def test_selectors_tell_of_ones_own_clients_only(stage):
         assert [one.at for one in changes_of(rows["close"], as_of=began)] == written[:1]
     with open_scope(ours.scope("compliance")), transaction.atomic():
         assert moves_since(began).worse == 2
+        assert moves_since(began).opened == ()
+        assert moves_since(began - timedelta(days=1)).opened == (("liquidatable", 2), ("ok", 1))
         assert moves_since(began, as_of=began).moves == ()
     change(book, "healthy", "closed", price=20000)
     with open_scope(ours.scope("advisor")), transaction.atomic():

@@ -63,7 +63,9 @@ class Oracle:
         written: list[tuple[str | None, str, bool]] = []
         now, was = self.state(mark), self.was
         worst = now if self.worst is None else self.state(self.worst)
-        if not self.is_touched and RANK[worst] > max(RANK[now], -1 if was is None else RANK[was]):
+        if not self.is_touched and RANK[worst] > max(
+            RANK[now], -1 if was in {None, "liquidatable"} else RANK[was]
+        ):
             written.append((was, worst, True))
             was = worst
         self.is_touched |= "liquidatable" in (worst if written else now, self.was_liquidatable)
@@ -160,7 +162,7 @@ def begin(stage: Stage) -> dict[str, Oracle]:
 
 def assert_written(stage: Stage, oracles: dict[str, Oracle], mark: Decimal) -> None:
     for name, oracle in oracles.items():
-        expected = oracle.sweep(mark)
+        expected = [row for row in oracle.sweep(mark) if row[0] != row[1]]
         found = stage.new_changes(name)
         words = [
             (None if was is None else STATE_WORDS[was], STATE_WORDS[state], wick)
